@@ -1,0 +1,146 @@
+"""An artifact: one deployable model, what is known of it, and where it came from.
+
+Schema history
+    1  first
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SCHEMA = 1
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max_length=128)]
+# A file's name inside an artifact: one plain component. No separators, no leading dot: it cannot leave its folder.
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*\Z", max_length=200)]
+Size = Annotated[int, Meta(ge=0)]
+Format = Literal["tflite", "onnx", "safetensors"]
+
+
+class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of an artifact: its name, SHA-256 and size in bytes."""
+
+    name: FileName
+    sha256: Sha256
+    size: Size
+
+
+class Quantization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Affine quantization of a tensor: ``real = scale * (stored - zero_point)``; several scales mean one per channel."""
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int | None = None
+
+
+class TensorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input or output: name, shape (-1 where it is dynamic), dtype in numpy's spelling, quantization if any."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+
+
+class Accuracy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A metric measured on a file: ``value`` in percent, on ``samples`` samples of ``dataset``/``split``.
+
+    ``measured_on`` is the SHA-256 of the file that computed the answers. ``provenance`` tells what was measured
+    here from what a publication says.
+    """
+
+    metric: str
+    value: float
+    dataset: str
+    split: str
+    samples: Annotated[int, Meta(ge=1)]
+    measured_on: Sha256
+    provenance: Literal["measured", "published"] = "measured"
+    ci95: tuple[float, float] | None = None
+
+
+class Parent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an artifact was made from: the parent's digest and name, and the relation (quantized, pruned, ...)."""
+
+    digest: Sha256
+    name: Name
+    relation: str
+
+
+class RecipeRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recipe that made an artifact: its name, its full text after ``--set``, and the digest of that text."""
+
+    name: str
+    digest: Sha256
+    text: str
+
+
+class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a photo becomes the model's input.
+
+    Resize the shorter side to ``resize`` pixels (None: no resize), crop the centre ``crop`` x ``crop``, scale to
+    0..1, subtract ``mean`` and divide by ``std`` per RGB channel. ``layout`` is the order of the input's axes.
+    """
+
+    resize: int | None
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+
+
+class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as the zoo holds it.
+
+    The digest of an artifact is the SHA-256 of its first file, the one that runs: the number that ties a file, its
+    accuracy and its latencies together, and what ``sha256sum`` prints for a pulled file.
+    """
+
+    schema: int = SCHEMA
+    name: Name
+    variant: str | None = None
+    format: Format
+    files: Annotated[tuple[FileRecord, ...], Meta(min_length=1)]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    operators: dict[str, int] = {}
+    task: str | None = None
+    dataset: str | None = None
+    preprocessing: Preprocessing | None = None
+    accuracy: tuple[Accuracy, ...] = ()
+    macs: int | None = None
+    parameters: int | None = None
+    nonzeros: int | None = None
+    parent: Parent | None = None
+    recipe: RecipeRecord | None = None
+    versions: dict[str, str] = {}
+    seed: int | None = None
+    licence: str | None = None
+    source: str | None = None
+    notes: tuple[str, ...] = ()
+    created: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file that runs."""
+        return self.files[0].sha256
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+    def metric(self, name: str) -> Accuracy | None:
+        """The accuracy by this metric, measured before published; None where there is none."""
+        found = [entry for entry in self.accuracy if entry.metric == name]
+        return min(found, key=lambda entry: entry.provenance != "measured", default=None)
+
+
+def encode(record: Struct) -> bytes:
+    """The canonical JSON of a record: keys sorted, indented, ending in a newline, so equal records are equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=2) + b"\n"

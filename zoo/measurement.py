@@ -1,0 +1,126 @@
+"""A measurement: one cell (model x device x ABI x threads) with every raw sample, its summary, verdict and evidence.
+
+Records neither compute nor render: ``harness`` fills them in, ``reports`` draws them.
+
+Schema history
+    1  first
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from devices.facts import Conditions, DeviceFacts
+from zoo.artifact import Name, Sha256
+
+SCHEMA = 1
+
+Provenance = Literal["hardware", "emulated", "published"]
+VerdictName = Literal["valid", "throttled", "contended", "clamped", "unstable", "emulated", "failed"]
+
+
+class Evidence(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One figure behind a verdict: what was looked at, what was found, the limit it is held against, and the outcome.
+
+    ``value`` is None where it could not be read; ``says`` then holds the reason.
+    """
+
+    check: str
+    outcome: Literal["ok", "exceeded", "unknown"]
+    value: float | None = None
+    limit: float | None = None
+    unit: str = ""
+    says: str = ""
+
+
+class Verdict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a cell's number can be believed, with the figures that say why."""
+
+    name: VerdictName
+    evidence: tuple[Evidence, ...] = ()
+    reason: str | None = None
+
+
+class RunnerRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ran the model: the runner's name and version, the SHA-256 of its binary, the runtime inside it."""
+
+    name: str
+    version: str
+    binary_sha256: Sha256
+    runtime: str | None = None
+    delegate: str | None = None
+
+
+class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One process of a cell. Times in nanoseconds on the device's monotonic clock."""
+
+    samples_ns: tuple[int, ...]
+    init_ns: int | None = None
+    first_ns: int | None = None
+    started: str | None = None
+    pool_threads: int | None = None
+    cpus_allowed: tuple[int, ...] | None = None
+    threads_actual: int | None = None
+    peak_memory_bytes: int | None = None
+    own_cpu_ns: int | None = None
+    wall_ns: int | None = None
+    foreign_cpu_share: float | None = None
+    involuntary_switches: int | None = None
+    abi_proof: str | None = None
+    output_sha256: str | None = None
+    before: Conditions | None = None
+    after: Conditions | None = None
+
+
+class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Figures in milliseconds, each computed from the raw samples; the interval is a hierarchical bootstrap."""
+
+    median_ms: float
+    mean_ms: float
+    p90_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+    std_ms: float
+    mad_ms: float
+    ci95_ms: tuple[float, float]
+    repeat_medians_ms: tuple[float, ...]
+    init_ms: float | None = None
+    first_ms: float | None = None
+
+
+class OutputCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether the device computes what the host computes on the same seeded input."""
+
+    outcome: Literal["agrees", "differs", "not checked"]
+    says: str = ""
+    worst_difference: float | None = None
+    tolerance: float | None = None
+    top1_agrees: bool | None = None
+
+
+class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One cell's result. ``job_key`` ties number, file, runner binary, flags and device together."""
+
+    schema: int = SCHEMA
+    job_key: Sha256
+    artifact_sha256: Sha256
+    model: Name
+    device: DeviceFacts
+    runner: RunnerRecord
+    abi: str
+    threads_requested: Annotated[int, Meta(ge=1)]
+    threads_actual: int | None
+    affinity: str | None = None
+    warmup: Annotated[int, Meta(ge=0)]
+    runs: Annotated[int, Meta(ge=1)]
+    repeats: tuple[Repeat, ...]
+    summary: Summary | None
+    verdict: Verdict
+    output_check: OutputCheck | None = None
+    provenance: Provenance
+    time: str
+    versions: dict[str, str] = {}
+    error: str | None = None
