@@ -22,12 +22,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def reporting_options(function: Function) -> Function:
     """Add ``--json`` (passed on as ``as_json``) and ``--debug`` to a command."""
-    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the trace of an error.")(
-        function
-    )
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(
-        function
-    )
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show the trace of an error.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
 
 
 def inventory_option(function: Function) -> Function:

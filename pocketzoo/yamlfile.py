@@ -119,9 +119,7 @@ def line_of(tree: Any, path: Sequence[str | int]) -> int | None:
     return line
 
 
-def _describe(
-    problem: Any, tree: CommentedMap, model: type[BaseModel], where: str, at: tuple[str | int, ...]
-) -> str:
+def _describe(problem: Any, tree: CommentedMap, model: type[BaseModel], where: str, at: tuple[str | int, ...]) -> str:
     path = _in_tree(tree, problem["loc"])
     line = line_of(tree, path) or (tree.lc.line + 1 if hasattr(tree, "lc") else None)
     place = f"{where}:{line}" if line else where

@@ -30,7 +30,7 @@ class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Quantization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Affine quantization of a tensor: ``real = scale * (stored - zero_point)``; several scales mean one per channel."""
+    """Affine quantization of a tensor: ``real = scale * (stored - zero_point)``; several scales: per channel."""
 
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]

@@ -23,9 +23,7 @@ DIGEST = r"[0-9a-f]{64}"
 LATEST = "latest"
 LONGEST_NAME = 128
 
-_REFERENCE = re.compile(
-    rf"(?:(?P<remote>{NAME})/)?(?P<name>{NAME})(?::(?P<tag>{TAG})|@sha256:(?P<digest>{DIGEST}))?"
-)
+_REFERENCE = re.compile(rf"(?:(?P<remote>{NAME})/)?(?P<name>{NAME})(?::(?P<tag>{TAG})|@sha256:(?P<digest>{DIGEST}))?")
 
 
 @dataclass(frozen=True)
@@ -59,13 +57,18 @@ def parse_reference(text: str) -> Reference:
     return Reference(name=match["name"], tag=match["tag"], digest=match["digest"], remote=match["remote"])
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Whether the whole of ``text`` follows one of the grammar's patterns (NAME, TAG, DIGEST)."""
+    return re.fullmatch(pattern, text) is not None
+
+
 def check_name(text: str) -> str:
     """Return ``text`` if it is a model name.
 
     Raises:
         BadInput: it is not; the message holds the rule.
     """
-    if re.fullmatch(NAME, text) is None or len(text) > LONGEST_NAME:
+    if not matches(NAME, text) or len(text) > LONGEST_NAME:
         raise BadInput(
             f"not a model name: {text!r}",
             hint="use lower-case letters and digits joined by single '.', '_' or '-', e.g. mobilenetv1-0.75x-quant",
@@ -79,8 +82,6 @@ def check_tag(text: str) -> str:
     Raises:
         BadInput: it is not; the message holds the rule.
     """
-    if re.fullmatch(TAG, text) is None:
-        raise BadInput(
-            f"not a tag: {text!r}", hint="use letters, digits, '.', '_' and '-', e.g. v2 or 2026-11"
-        )
+    if not matches(TAG, text):
+        raise BadInput(f"not a tag: {text!r}", hint="use letters, digits, '.', '_' and '-', e.g. v2 or 2026-11")
     return text

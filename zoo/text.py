@@ -1,0 +1,141 @@
+"""How entries read in a terminal. Records in, text out."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from zoo.artifact import Accuracy, Artifact, TensorSpec
+from zoo.measurement import Measurement
+from zoo.store import Entry
+
+NO_VALUE = "-"
+
+
+def megabytes(size: int) -> str:
+    """Decimal megabytes, as download pages count them."""
+    return f"{size / 1e6:.2f} MB"
+
+
+def accuracy_text(accuracy: Accuracy | None) -> str:
+    """``90.0% (18/20)`` or a dash; a published value says so."""
+    if accuracy is None:
+        return NO_VALUE
+    if accuracy.provenance == "published":
+        return f"{accuracy.value:.2f}% (published)"
+    right = round(accuracy.value * accuracy.samples / 100)
+    return f"{accuracy.value:.1f}% ({right}/{accuracy.samples})"
+
+
+def list_table(entries: list[Entry]) -> str:
+    """One line per entry: name, tags, format, size, top-1, how many measurements, digest."""
+    rows = [
+        [
+            e.artifact.name,
+            ", ".join(e.tags) or NO_VALUE,
+            e.artifact.format,
+            megabytes(e.artifact.size_bytes),
+            accuracy_text(e.artifact.metric("top1")),
+            len(e.measurements),
+            f"sha256:{e.artifact.digest[:12]}",
+        ]
+        for e in entries
+    ]
+    headers = ["Model", "Tags", "Format", "Size", "Top-1", "Measured cells", "Digest"]
+    return tabulate(rows, headers=headers, tablefmt="simple", colalign=("left",) * 3 + ("right",) * 3 + ("left",))
+
+
+def entry_text(entry: Entry) -> str:
+    """Everything an entry says, for ``zoo show``."""
+    artifact = entry.artifact
+    lines = [f"{artifact.name}  ({', '.join(entry.tags) or 'no tag'})", ""]
+    lines += [f"  {label + ':':<14}{value}" for label, value in _facts(artifact)]
+    for note in artifact.notes:
+        lines.append(f"  {'note:':<14}{note}")
+    lines += [
+        "",
+        measurement_table(latest_per_cell(entry.measurements)) if entry.measurements else _unmeasured(artifact),
+    ]
+    return "\n".join(lines)
+
+
+def _facts(artifact: Artifact) -> list[tuple[str, str]]:
+    facts = [("digest", f"sha256:{artifact.digest}")]
+    for file in artifact.files:
+        facts.append(("file", f"{file.name}, {file.size:,} bytes"))
+    facts += [("input", _tensor(t)) for t in artifact.inputs]
+    facts += [("output", _tensor(t)) for t in artifact.outputs]
+    for a in artifact.accuracy:
+        interval = f", 95% interval {a.ci95[0]:.1f} to {a.ci95[1]:.1f}" if a.ci95 else ""
+        facts.append((a.metric, f"{accuracy_text(a)} on {a.dataset}/{a.split}{interval}"))
+    if artifact.macs is not None:
+        facts.append(("MACs", f"{artifact.macs / 1e6:.1f} M"))
+    if artifact.parameters is not None:
+        facts.append(("parameters", f"{artifact.parameters / 1e6:.2f} M"))
+    if artifact.operators:
+        facts.append(("operators", ", ".join(f"{count} {name}" for name, count in artifact.operators.items())))
+    if artifact.parent:
+        facts.append((artifact.parent.relation, f"from {artifact.parent.name}@sha256:{artifact.parent.digest[:12]}"))
+    if artifact.recipe:
+        facts.append(("recipe", f"{artifact.recipe.name} (sha256:{artifact.recipe.digest[:12]})"))
+    optional = [("task", artifact.task), ("data set", artifact.dataset), ("licence", artifact.licence)]
+    facts += [(label, value) for label, value in [*optional, ("source", artifact.source)] if value]
+    if artifact.versions:
+        facts.append(("made with", ", ".join(f"{k} {v}" for k, v in sorted(artifact.versions.items()))))
+    return facts
+
+
+def _tensor(tensor: TensorSpec) -> str:
+    shape = "x".join("?" if n < 0 else str(n) for n in tensor.shape)
+    text = f"{shape} {tensor.dtype}"
+    if tensor.quantization and len(tensor.quantization.scales) == 1:
+        text += f" (scale {tensor.quantization.scales[0]:.6g}, zero point {tensor.quantization.zero_points[0]})"
+    return text
+
+
+def _unmeasured(artifact: Artifact) -> str:
+    return f"  no latency measured yet: harness run --device local --model {artifact.name} --publish"
+
+
+def latest_per_cell(measurements: tuple[Measurement, ...]) -> list[Measurement]:
+    """The newest measurement of each job key, ordered by device, ABI and threads."""
+    newest = {m.job_key: m for m in sorted(measurements, key=lambda m: m.time)}
+    return sorted(newest.values(), key=lambda m: (m.device.name, m.abi, m.threads_requested, m.job_key))
+
+
+def measurement_table(measurements: list[Measurement]) -> str:
+    """Latencies, each with its verdict, its provenance and its protocol."""
+    rows = []
+    for m in measurements:
+        s = m.summary
+        threads = str(m.threads_requested)
+        if m.threads_actual is not None and m.threads_actual != m.threads_requested:
+            threads += f" (ran {m.threads_actual})"
+        rows.append(
+            [
+                m.device.name,
+                m.abi,
+                threads,
+                f"{s.median_ms:.3f}" if s else NO_VALUE,
+                f"{s.ci95_ms[0]:.3f} to {s.ci95_ms[1]:.3f}" if s else NO_VALUE,
+                f"{s.p90_ms:.3f}" if s else NO_VALUE,
+                m.verdict.name,
+                m.provenance,
+                f"{m.warmup}+{m.runs} x {len(m.repeats)}",
+                m.job_key[:12],
+            ]
+        )
+    headers = [
+        "Device",
+        "ABI",
+        "Threads",
+        "Median ms",
+        "95% interval",
+        "p90 ms",
+        "Verdict",
+        "Measured on",
+        "Protocol",
+        "Cell",
+    ]
+    return tabulate(
+        rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 4
+    )
