@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -57,6 +58,8 @@ def run(group: click.Group, name: str) -> NoReturn:
     """
     argv = sys.argv[1:]
     code = 1
+    # A polite end (a CI job's time-out, systemd) is handled like Ctrl-C: clean up, say what is safe.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         outcome = group.main(args=argv, prog_name=name, standalone_mode=False)
         code = outcome if isinstance(outcome, int) else 0

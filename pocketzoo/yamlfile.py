@@ -147,15 +147,13 @@ def _in_tree(tree: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     path: list[str | int] = []
     node = tree
     for index, part in enumerate(loc):
-        last = index == len(loc) - 1
         if isinstance(node, Mapping) and part in node:
-            path.append(part)
             node = node[part]
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            path.append(part)
             node = node[part]
-        elif last and isinstance(node, Mapping) and isinstance(part, str):
-            path.append(part)  # the key that is missing
+        elif not (index == len(loc) - 1 and isinstance(node, Mapping) and isinstance(part, str)):
+            continue  # the name of a union member; the last part may be the key that is missing
+        path.append(part)
     return tuple(path)
 
 

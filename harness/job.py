@@ -1,0 +1,64 @@
+"""A cell of a campaign and the key that ties its number to file, runner binary, flags and device."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pocketzoo.files import sha256_bytes
+from zoo.artifact import Name, Sha256
+
+
+class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often: warm-up runs, measured runs, and repeats, each repeat a process of its own.
+
+    The default is AMC's: 100 warm-up, 200 runs, 3 repeats.
+    """
+
+    warmup: Annotated[int, Meta(ge=0, le=1_000_000)] = 100
+    runs: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 3
+
+
+class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One number to measure: a model on a device under one ABI with so many threads."""
+
+    model: Name
+    artifact_sha256: Sha256
+    device: str
+    device_fingerprint: Sha256
+    runner: str
+    runner_sha256: Sha256
+    abi: str
+    threads: Annotated[int, Meta(ge=1)]
+    cpus: tuple[int, ...] | None = None
+    seed: int = 0
+    protocol: Protocol = Protocol()
+
+    @property
+    def affinity(self) -> str | None:
+        """The CPUs it is pinned to, as ``0,1``; None where the kernel may place it anywhere."""
+        return None if self.cpus is None else ",".join(str(cpu) for cpu in self.cpus)
+
+    @property
+    def key(self) -> str:
+        """The job key. Two cells with one key are the same measurement: names of model and device are not in it."""
+        parts = {
+            "artifact": self.artifact_sha256,
+            "runner": [self.runner, self.runner_sha256],
+            "flags": {"seed": self.seed},
+            "abi": self.abi,
+            "threads": self.threads,
+            "affinity": self.affinity,
+            "device": self.device_fingerprint,
+            "protocol": self.protocol,
+        }
+        return sha256_bytes(msgspec.json.encode(parts, order="deterministic"))
+
+    @property
+    def label(self) -> str:
+        """The cell in a line of talk."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.model} on {self.device}, {self.abi}, {threads}"

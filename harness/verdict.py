@@ -1,0 +1,191 @@
+"""Can this cell's number be believed? Pure rules over what the repeats recorded; docs/method.md gives each a reason.
+
+The name is the first rule that applies: failed, emulated, clamped, throttled, contended, unstable, else valid. Every
+check's figure is kept as evidence, also those that passed and those that could not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.stats import spread
+from zoo.measurement import Evidence, Provenance, Repeat, Summary, Verdict, VerdictName
+
+FOREIGN_CPU_SHARE = 0.10
+"""More than a tenth of the allowed CPUs' time taken by others moves medians by percents."""
+
+FREQUENCY_DROP = 0.10
+"""A clock that is a tenth lower after a repeat than before it was throttled while it was measured."""
+
+SLOWDOWN_WHEN_HOT = 0.05
+"""The last quarter of a repeat slower than its first by this much, on a device at its temperature limit."""
+
+REPEAT_SPREAD = 0.02
+"""Repeat medians that differ by more than 2%: AMC's own Pixel 1 logs spread 0.65 to 3.4%."""
+
+INTERVAL_HALF_WIDTH = 0.05
+"""An interval wider than ±5% cannot carry a 5% gate."""
+
+
+def judge(
+    *,
+    repeats: Sequence[Repeat],
+    summary: Summary | None,
+    threads_requested: int,
+    provenance: Provenance,
+    hot_above_c: float | None = None,
+    error: str | None = None,
+) -> Verdict:
+    """The verdict of one cell.
+
+    Args:
+        repeats: what the processes recorded; may be empty where it failed.
+        summary: their figures; None where it failed.
+        threads_requested: what the plan asked for.
+        provenance: hardware, emulated or published.
+        hot_above_c: the temperature above which this device is known to throttle; None where nobody said.
+        error: why it failed, where it did.
+    """
+    if error is not None or summary is None:
+        return Verdict(name="failed", reason=error or "no repeat finished")
+    checks: list[tuple[VerdictName, Evidence]] = [
+        ("clamped", _threads(repeats, threads_requested)),
+        ("throttled", _frequency(repeats)),
+        ("throttled", _heat(repeats, hot_above_c)),
+        ("contended", _foreign_load(repeats)),
+        ("unstable", _repeat_spread(summary)),
+        ("unstable", _interval(summary)),
+    ]
+    evidence = tuple(item for _, item in checks)
+    exceeded = [(name, item) for name, item in checks if item.outcome == "exceeded"]
+    if provenance == "emulated":
+        return Verdict(
+            name="emulated", evidence=evidence, reason="run under emulation: outputs are real, times are not"
+        )
+    if exceeded:
+        name, item = exceeded[0]
+        return Verdict(name=name, evidence=evidence, reason=item.says)
+    return Verdict(name="valid", evidence=evidence)
+
+
+def _threads(repeats: Sequence[Repeat], requested: int) -> Evidence:
+    actual = [r.threads_actual for r in repeats if r.threads_actual is not None]
+    if len(actual) < len(repeats):
+        return _unknown("threads", "the runner did not tell how many threads ran")
+    fewest = min(actual)
+    pool = min((r.pool_threads for r in repeats if r.pool_threads is not None), default=None)
+    cpus = min((len(r.cpus_allowed) for r in repeats if r.cpus_allowed is not None), default=None)
+    says = f"{requested} threads requested, {pool} started, {cpus} CPUs allowed: {fewest} can run at once"
+    return Evidence(
+        check="threads",
+        outcome="exceeded" if fewest < requested else "ok",
+        value=fewest,
+        limit=requested,
+        says=says,
+    )
+
+
+def _frequency(repeats: Sequence[Repeat]) -> Evidence:
+    """The largest drop of a CPU's clock, or of its cap, over one repeat."""
+    drops = []
+    for repeat in repeats:
+        if repeat.before is None or repeat.after is None:
+            continue
+        allowed = {str(cpu) for cpu in repeat.cpus_allowed} if repeat.cpus_allowed else None
+        for before, after in (
+            (repeat.before.max_frequencies_mhz, repeat.after.max_frequencies_mhz),
+            (repeat.before.frequencies_mhz, repeat.after.frequencies_mhz),
+        ):
+            for cpu, mhz in before.items():
+                if cpu in after and mhz > 0 and (allowed is None or cpu in allowed):
+                    drops.append(1 - after[cpu] / mhz)
+    if not drops:
+        return _unknown("frequency drop", _why_unknown(repeats, "frequencies_mhz", "no CPU frequency can be read"))
+    worst = max(drops)
+    return Evidence(
+        check="frequency drop",
+        outcome="exceeded" if worst > FREQUENCY_DROP else "ok",
+        value=worst,
+        limit=FREQUENCY_DROP,
+        says=f"a CPU's clock fell by {worst:.0%} during a repeat" if worst > 0 else "no CPU's clock fell",
+    )
+
+
+def _heat(repeats: Sequence[Repeat], hot_above_c: float | None) -> Evidence:
+    """Slower towards the end of a repeat while the device is at its limit."""
+    temperatures = [max(r.after.temperatures_c.values()) for r in repeats if r.after and r.after.temperatures_c]
+    if not temperatures:
+        return _unknown("temperature", _why_unknown(repeats, "temperatures_c", "no temperature can be read"))
+    hottest = max(temperatures)
+    slowdown = max(_slowdown(r.samples_ns) for r in repeats)
+    if hot_above_c is None:
+        hot = False
+        says = f"{hottest:.1f} °C at most; the inventory names no limit for this device"
+    else:
+        hot = hottest > hot_above_c and slowdown > SLOWDOWN_WHEN_HOT
+        says = f"{hottest:.1f} °C at most, and {slowdown:+.1%} from a repeat's first quarter to its last"
+    return Evidence(
+        check="temperature",
+        outcome="exceeded" if hot else "ok",
+        value=hottest,
+        limit=hot_above_c,
+        unit="°C",
+        says=says,
+    )
+
+
+def _slowdown(samples: Sequence[int]) -> float:
+    import numpy as np
+
+    quarter = max(1, len(samples) // 4)
+    return float(np.median(samples[-quarter:])) / float(np.median(samples[:quarter])) - 1
+
+
+def _foreign_load(repeats: Sequence[Repeat]) -> Evidence:
+    shares = [r.foreign_cpu_share for r in repeats if r.foreign_cpu_share is not None]
+    if not shares:
+        return _unknown("foreign load", "too short a run to tell, or the device does not say how busy its CPUs are")
+    worst = max(shares)
+    return Evidence(
+        check="foreign load",
+        outcome="exceeded" if worst > FOREIGN_CPU_SHARE else "ok",
+        value=worst,
+        limit=FOREIGN_CPU_SHARE,
+        says=f"others used {worst:.1%} of the CPUs while it was measured",
+    )
+
+
+def _repeat_spread(summary: Summary) -> Evidence:
+    found = spread(summary.repeat_medians_ms)
+    if found is None:
+        return _unknown("repeat spread", "one repeat has no spread")
+    return Evidence(
+        check="repeat spread",
+        outcome="exceeded" if found > REPEAT_SPREAD else "ok",
+        value=found,
+        limit=REPEAT_SPREAD,
+        says=f"medians of the repeats differ by {found:.1%}",
+    )
+
+
+def _interval(summary: Summary) -> Evidence:
+    low, high = summary.ci95_ms
+    half = (high - low) / 2 / summary.median_ms if summary.median_ms else 0.0
+    return Evidence(
+        check="interval",
+        outcome="exceeded" if half > INTERVAL_HALF_WIDTH else "ok",
+        value=half,
+        limit=INTERVAL_HALF_WIDTH,
+        says=f"95% interval of ±{half:.1%}",
+    )
+
+
+def _why_unknown(repeats: Iterable[Repeat], field: str, otherwise: str) -> str:
+    for repeat in repeats:
+        if repeat.before is not None and field in repeat.before.unknown:
+            return repeat.before.unknown[field]
+    return otherwise
+
+
+def _unknown(check: str, says: str) -> Evidence:
+    return Evidence(check=check, outcome="unknown", says=says)
