@@ -151,8 +151,8 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     found: set[int] = set()
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            low, high = int(first), int(last or first)
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
             if not 0 <= low <= high < MOST_THREADS:
                 raise ValueError(part)
             found.update(range(low, high + 1))
