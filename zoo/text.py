@@ -48,9 +48,9 @@ def entry_text(entry: Entry) -> str:
     """Everything an entry says, for ``zoo show``."""
     artifact = entry.artifact
     lines = [f"{artifact.name}  ({', '.join(entry.tags) or 'no tag'})", ""]
-    lines += [f"  {label + ':':<14}{value}" for label, value in _facts(artifact)]
-    for note in artifact.notes:
-        lines.append(f"  {'note:':<14}{note}")
+    facts = [*_facts(artifact), *(("note", note) for note in artifact.notes)]
+    width = max(len(label) for label, _ in facts) + 2
+    lines += [f"  {label + ':':<{width}}{value}" for label, value in facts]
     lines += [
         "",
         measurement_table(latest_per_cell(entry.measurements)) if entry.measurements else _unmeasured(artifact),

@@ -1,0 +1,101 @@
+"""The networks a recipe can name.
+
+A name stands for a factory, written ``module:function``; a recipe may also name such a path itself, which is how a
+user's own network gets in. Factories take keyword options and return a ``torch.nn.Module`` whose input is
+(N, 3, H, W) float32 and whose output is (N, classes) logits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pocketzoo.errors import BadInput
+from pocketzoo.names import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+ARCHITECTURES: Mapping[str, str] = {
+    "mobilenetv2": "compressors.architectures.mobilenetv2:mobilenetv2",
+}
+
+
+def factory(architecture: str) -> Callable[..., Any]:
+    """The function that makes a network.
+
+    Args:
+        architecture: a name of :data:`ARCHITECTURES`, or ``module:function``; modules of the current folder count.
+
+    Raises:
+        BadInput: no such name, module or function.
+    """
+    path = ARCHITECTURES.get(architecture, architecture)
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        close = did_you_mean(architecture, ARCHITECTURES)
+        raise BadInput(
+            f"no architecture {architecture!r}",
+            detail=(close or f"known: {', '.join(sorted(ARCHITECTURES))}",),
+            hint="name one of these, or your own as module:function",
+        )
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise BadInput(
+            f"cannot import {module_name!r} for the architecture {architecture!r}: {error}",
+            hint="check the spelling, and that the module is installed or lies in the current folder",
+        ) from error
+    finally:
+        sys.path.remove(here)
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        functions = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        close = did_you_mean(attribute, functions)
+        raise BadInput(
+            f"{module_name} has no function {attribute!r}", where=str(module.__file__), detail=(close,) if close else ()
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def source_file(architecture: str) -> Path | None:
+    """The file the factory is written in; None where it has none (built in, or made at run time)."""
+    try:
+        name = inspect.getsourcefile(inspect.unwrap(factory(architecture)))
+    except TypeError:
+        return None
+    return Path(name) if name else None
+
+
+def build(architecture: str, **options: Any) -> torch.nn.Module:
+    """Make a network, in evaluation mode, with the weights its factory gives it.
+
+    Args:
+        architecture: a registered name or ``module:function``.
+        options: keyword arguments of the factory, such as ``width=0.75``.
+
+    Raises:
+        BadInput: no such architecture, an option the factory does not take, or a value it refuses.
+    """
+    import torch
+
+    make = factory(architecture)
+    signature = inspect.signature(make)
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        allowed = ", ".join(signature.parameters) or "none"
+        raise BadInput(f"model.options of {architecture}: {error}", detail=(f"options: {allowed}",)) from error
+    try:
+        model = make(**options)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{architecture} refuses its options {options}: {error}") from error
+    if not isinstance(model, torch.nn.Module):
+        raise BadInput(f"{architecture} returned {type(model).__name__}, not a torch.nn.Module")
+    return model.eval()

@@ -1,0 +1,107 @@
+"""Finished stages, kept by the content of everything they depend on.
+
+    root/KEY/record.json     what was made: stage, files with SHA-256, result, time; its last line is its own SHA-256
+    root/KEY/...             the files
+
+A stage is made in a hidden folder and appears by rename, so Ctrl-C or a full disk leaves either a finished stage or
+none. Every reuse hashes the files again; what does not match is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pocketzoo.files import sha256_bytes, sha256_file
+
+Result = dict[str, Any]  # JSON values
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that is done: its key, folder, result, when it was made (UTC), and whether it was found or made now."""
+
+    key: str
+    folder: Path
+    files: Mapping[str, str]
+    result: Result
+    made: str
+    reused: bool
+    damaged: bool = False
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return self.folder / name
+
+
+class StageCache:
+    """Stages under one folder, which is made when something is first kept."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, stage: str, depends: Mapping[str, Any], work: Callable[[Path], Result]) -> Finished:
+        """The finished stage with this key, made by ``work`` if it is not there or is damaged.
+
+        Args:
+            stage: its name, part of the key.
+            depends: JSON values that say all the result depends on: settings, input digests, versions, code.
+            work: writes the stage's files into the folder it is given and returns its result, JSON values.
+        """
+        key = sha256_bytes(json.dumps({"stage": stage, "depends": depends}, sort_keys=True).encode())
+        folder = self.root / key
+        found = self._read(key)
+        if found is not None:
+            return found
+        damaged = folder.exists()
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root, prefix=".making-", ignore_cleanup_errors=True) as temporary:
+            making = Path(temporary) / "stage"
+            making.mkdir()
+            result = json.loads(json.dumps(work(making)))
+            files = {path.name: sha256_file(path) for path in sorted(making.iterdir())}
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            record = json.dumps({"stage": stage, "key": key, "files": files, "result": result, "made": made}).encode()
+            (making / "record.json").write_bytes(record + b"\n" + sha256_bytes(record).encode())
+            if damaged:
+                folder.rename(Path(temporary) / "damaged")
+            try:
+                making.rename(folder)
+            except OSError:
+                other = self._read(key)  # another run finished the same stage first: its result is as good
+                if other is None:
+                    raise
+                return other
+        return Finished(key, folder, files, result, made, reused=False, damaged=damaged)
+
+    def _read(self, key: str) -> Finished | None:
+        folder = self.root / key
+        try:
+            record, _, digest = (folder / "record.json").read_bytes().rpartition(b"\n")
+            if sha256_bytes(record).encode() != digest:
+                return None
+            found = json.loads(record)
+            if found["key"] != key or any(sha256_file(folder / n) != s for n, s in found["files"].items()):
+                return None
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
+            return None
+        return Finished(key, folder, found["files"], found["result"], found["made"], reused=True)
+
+    def clear(self) -> None:
+        """Forget every stage."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def code_digest(*sources: Path) -> str:
+    """SHA-256 of source files (folders: every .py in them), so that a stage is made anew when its code changed."""
+    parts = []
+    for source in sources:
+        for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
+            parts.append(f"{path.name} {sha256_file(path)}")
+    return sha256_bytes("\n".join(parts).encode())

@@ -1,0 +1,188 @@
+"""The ``compress`` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from pocketzoo import command
+from pocketzoo.command import print_json, reporting_options, say, version_option
+
+if TYPE_CHECKING:
+    from compressors.pipeline import Product
+    from compressors.recipe import Loaded
+
+NEEDED = {
+    "torch": "torch",
+    "litert_torch": "litert-torch",
+    "ai_edge_quantizer": "ai-edge-quantizer",
+    "safetensors": "safetensors",
+    "PIL": "pillow",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def group() -> None:
+    """Make a model small: run recipes that build, compress, export and judge it."""
+
+
+version_option(group)
+
+
+@group.command("list")
+@reporting_options
+def list_command(as_json: bool) -> None:
+    """List the recipes that come with this distribution."""
+    from compressors.recipe import load, shipped
+
+    recipes = [load(name) for name in shipped()]
+    if as_json:
+        print_json({"recipes": [_summary(loaded) for loaded in recipes]})
+        return
+    from tabulate import tabulate
+
+    rows = [[r.recipe.name, r.recipe.parent or "", _steps(r), r.recipe.title] for r in recipes]
+    click.echo(tabulate(rows, headers=["recipe", "parent", "steps", "title"], tablefmt="simple"))
+    say("next: compress show RECIPE")
+
+
+@group.command("show")
+@click.argument("recipe")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value; may be repeated.")
+@reporting_options
+def show_command(recipe: str, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Show RECIPE with its parent's values merged in, and the keys --set takes."""
+    from compressors.recipe import Recipe, load, text_of
+    from compressors.settings import known_keys
+
+    loaded = load(recipe, assignments)
+    if as_json:
+        print_json({**_summary(loaded), "values": loaded.recipe.model_dump(mode="json")})
+        return
+    click.echo(text_of(loaded.recipe, {}), nl=False)
+    keys = ", ".join(known_keys(Recipe, loaded.recipe.model_dump()))
+    say(f"file: {loaded.path}\nkeys for --set: {keys}")
+
+
+@group.command("run")
+@click.argument("recipe")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value; may be repeated.")
+@click.option("--out", type=click.Path(file_okay=False), metavar="DIR", help="Also copy the file and its record here.")
+@click.option("--tag", default="latest", show_default=True, help="The tag of the zoo entry.")
+@reporting_options
+def run_command(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, as_json: bool) -> None:
+    """Run RECIPE: a name from `compress list` or a .yaml file. Its models go into the local zoo.
+
+    Finished stages are kept: a second run does only what has changed.
+    """
+    from compressors.recipe import load
+    from zoo.reference import check_tag
+
+    check_tag(tag)
+    loaded = load(recipe, assignments)
+    _check_extra()
+    from compressors.pipeline import compress
+    from compressors.progress import OnStderr
+    from zoo.store import Store
+
+    progress = OnStderr()
+    try:
+        products = compress(loaded, progress)
+    finally:
+        progress.close()
+    store = Store()
+    for product in products:
+        store.add(product.artifact, {product.artifact.files[0].name: product.file}, tags=(tag,))
+    if out is not None:
+        _copy(products[-1], Path(out))
+    if as_json:
+        print_json({"recipe": loaded.recipe.name, "models": [_document(product, tag) for product in products]})
+    else:
+        for index, product in enumerate(products):
+            click.echo(_told(product, products[index - 1] if index else None))
+    for product in products:
+        for note in product.artifact.notes:
+            if note.startswith("warning:"):
+                say(f"{product.artifact.name}: {note}")
+    name = loaded.recipe.name + ("" if tag == "latest" else f":{tag}")
+    say(f"next: harness run --device local --model {name}")
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+    if missing:
+        from pocketzoo.errors import BadInput
+
+        raise BadInput(
+            f"compressing needs packages that are not installed: {', '.join(missing)}",
+            hint="pip install 'pocketzoo[compress]'",
+        )
+
+
+def _summary(loaded: Loaded) -> dict[str, object]:
+    recipe = loaded.recipe
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "parent": recipe.parent,
+        "architecture": recipe.model.architecture,
+        "steps": [step.model_dump() for step in recipe.steps],
+        "path": str(loaded.path),
+    }
+
+
+def _steps(loaded: Loaded) -> str:
+    return ", ".join(f"{step.kind} {step.scheme}" for step in loaded.recipe.steps)
+
+
+def _document(product: Product, tag: str) -> dict[str, object]:
+    artifact = product.artifact
+    return {
+        "name": artifact.name,
+        "tag": tag,
+        "digest": artifact.digest,
+        "size_bytes": artifact.size_bytes,
+        "accuracy": artifact.accuracy,
+        "macs": artifact.macs,
+        "parameters": artifact.parameters,
+        "recipe_digest": artifact.recipe.digest if artifact.recipe else None,
+        "parent": artifact.parent,
+        "notes": artifact.notes,
+        "stages": [{"name": s.name, "reused": s.reused, "note": s.note} for s in product.stages],
+    }
+
+
+def _told(product: Product, parent: Product | None) -> str:
+    artifact = product.artifact
+    size = f"{artifact.size_bytes / 1e6:.2f} MB"
+    if parent is not None:
+        size += f", {parent.artifact.size_bytes / artifact.size_bytes:.2f}x smaller than {parent.artifact.name}"
+    lines = [artifact.name, f"  size       {size}"]
+    for entry in artifact.accuracy:
+        label = {"agreement-with-parent": "agreement"}.get(entry.metric, entry.metric)
+        low, high = entry.ci95 or (entry.value, entry.value)
+        lines.append(
+            f"  {label:<10} {entry.value:.1f} % (95 % interval {low:.1f} to {high:.1f}), "
+            f"{entry.samples} photos of {entry.dataset}/{entry.split}"
+        )
+    if not artifact.accuracy:
+        lines.append("  accuracy   not measured: --set data.evaluation.folder=FOLDER gives labelled photos")
+    lines.append(f"  sha256     {artifact.digest}")
+    return "\n".join(lines)
+
+
+def _copy(product: Product, folder: Path) -> None:
+    from pocketzoo.files import write_atomically
+    from zoo.artifact import encode
+
+    write_atomically(folder / product.artifact.files[0].name, product.file.read_bytes())
+    write_atomically(folder / f"{product.artifact.name}.json", encode(product.artifact))
+
+
+def main() -> NoReturn:
+    """Console entry point."""
+    command.run(group, "compress")

@@ -1,0 +1,155 @@
+"""The accuracy of a deployed .tflite file: the file itself answers, not the network it was made from."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressors.data.photos import LabelledPhoto, open_photo
+from compressors.data.preprocessing import centre
+from pocketzoo.errors import BadInput, WorkFailed
+from zoo.artifact import Accuracy, Preprocessing
+
+KEPT = 5  # best classes kept of each answer
+
+
+class FileModel:
+    """A .tflite file with one float or int8 image input and one output, run one sample at a time on all cores."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        from compressors.quiet import quiet
+
+        with quiet():  # the runtime announces its delegate on stderr
+            try:
+                self._runtime = Interpreter(model_path=str(path), num_threads=threads or len(os.sched_getaffinity(0)))
+                self._runtime.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise WorkFailed(
+                    "the runtime refuses the file", where=str(path), detail=(str(error).splitlines()[0][:300],)
+                ) from error
+        inputs, outputs = self._runtime.get_input_details(), self._runtime.get_output_details()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise WorkFailed(
+                f"{len(inputs)} inputs and {len(outputs)} outputs; an image classifier has one of each", where=str(path)
+            )
+        self._input, self._output = inputs[0], outputs[0]
+        self.shape: tuple[int, ...] = tuple(int(n) for n in self._input["shape"])
+
+    def __call__(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Real input to real output: quantized inputs and outputs are converted with the file's own scales."""
+        if sample.shape != self.shape:
+            raise WorkFailed(f"the file takes input of shape {self.shape}, found {sample.shape}")
+        self._runtime.set_tensor(self._input["index"], _quantize(sample, self._input))
+        self._runtime.invoke()
+        return _dequantize(self._runtime.get_tensor(self._output["index"]), self._output)
+
+
+def _quantize(real: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[np.generic]:
+    dtype = np.dtype(tensor["dtype"])
+    if dtype.kind == "f":
+        return real
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(dtype)
+    stored: NDArray[np.generic] = np.clip(np.round(real / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    return stored
+
+
+def _dequantize(stored: NDArray[Any], tensor: dict[str, Any]) -> NDArray[np.float32]:
+    if stored.dtype.kind == "f":
+        return stored.astype(np.float32)
+    scale, zero_point = tensor["quantization"]
+    real: NDArray[np.float32] = ((stored.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    return real
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a file answered: for each photo its label and the best classes, best first."""
+
+    labels: tuple[int, ...]
+    best: tuple[tuple[int, ...], ...]
+    classes: int
+
+    def right(self, k: int) -> int:
+        """Photos whose label is among the best k."""
+        return sum(label in best[:k] for label, best in zip(self.labels, self.best, strict=True))
+
+
+def answer(
+    file: Path,
+    photos: Sequence[LabelledPhoto],
+    how: Preprocessing,
+    on_sample: Callable[[], None] = lambda: None,
+) -> Answers:
+    """Ask a file about labelled photos; memory does not grow with their number.
+
+    Where quantized outputs tie, the class with the lower index comes first, as ``argmax`` has it.
+
+    Raises:
+        BadInput: a broken photo, or a label the model has no class for.
+        WorkFailed: the runtime refuses the file, or its output is not (1, classes).
+    """
+    model = FileModel(file)
+    best, classes = [], 0
+    for photo in photos:
+        output = model(centre(open_photo(photo.path), how))
+        if output.ndim != 2 or output.shape[0] != 1:
+            raise WorkFailed(f"the file's output has shape {output.shape}, not (1, classes)", where=str(file))
+        classes = output.shape[1]
+        if photo.label >= classes:
+            raise BadInput(
+                f"label {photo.label}, but the model has {classes} classes (0 to {classes - 1})",
+                where=str(photo.path),
+                hint="check data.evaluation.pattern: its group 'label' must catch the class index",
+            )
+        best.append(tuple(int(i) for i in np.argsort(-output[0], kind="stable")[:KEPT]))
+        on_sample()
+    return Answers(labels=tuple(photo.label for photo in photos), best=tuple(best), classes=classes)
+
+
+def accuracies(answers: Answers, *, dataset: str, split: str, measured_on: str) -> tuple[Accuracy, ...]:
+    """Top-1, and top-5 where there are more than five classes, in percent with a 95 % Wilson interval."""
+    ranks = (1, 5) if answers.classes > 5 else (1,)
+    return tuple(_share(f"top{k}", answers.right(k), len(answers.labels), dataset, split, measured_on) for k in ranks)
+
+
+def agreement(answers: Answers, others: Answers, *, dataset: str, split: str, measured_on: str) -> Accuracy:
+    """The photos two files give the same top-1, in percent; needs no label to be right, so it sees small damage."""
+    same = sum(mine[0] == theirs[0] for mine, theirs in zip(answers.best, others.best, strict=True))
+    return _share("agreement-with-parent", same, len(answers.best), dataset, split, measured_on)
+
+
+def _share(metric: str, count: int, of: int, dataset: str, split: str, measured_on: str) -> Accuracy:
+    low, high = wilson(count, of)
+    return Accuracy(
+        metric=metric,
+        value=round(100 * count / of, 4),
+        dataset=dataset,
+        split=split,
+        samples=of,
+        measured_on=measured_on,
+        ci95=(round(100 * low, 4), round(100 * high, 4)),
+    )
+
+
+def wilson(successes: int, samples: int, z: float = 1.959964) -> tuple[float, float]:
+    """The score interval for a share of ``successes`` in ``samples``, both ends in 0..1.
+
+    It stays inside 0..1 and is honest for few samples and shares near 1, where the usual normal interval is neither.
+    Source: E. B. Wilson, 1927, JASA 22(158). ``z`` is the normal quantile, 1.96 for 95 %.
+    """
+    if not 0 <= successes <= samples or samples == 0:
+        raise ValueError(f"{successes} of {samples}")
+    share = successes / samples
+    middle = (share + z * z / (2 * samples)) / (1 + z * z / samples)
+    half = z / (1 + z * z / samples) * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
+    return max(0.0, middle - half), min(1.0, middle + half)

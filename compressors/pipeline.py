@@ -1,0 +1,135 @@
+"""From a recipe to artifacts: build, export, check, step by step, evaluate.
+
+A recipe with a parent is run after its parent, on the same cache, so what both share is done once and the parent is
+an artifact of its own.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compressors.cache import StageCache
+from compressors.inputs import Inputs, gather
+from compressors.progress import Progress
+from compressors.recipe import Loaded, Recipe, digest_of, text_of
+from compressors.stages import FILE, StageReport, Stages, versions
+from pocketzoo import __version__
+from pocketzoo.home import home
+from zoo import tflite
+from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
+
+if TYPE_CHECKING:
+    from compressors.evaluate import Answers
+
+RECORDED = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Product:
+    """A finished model: its record, its file, and the stages that made it."""
+
+    artifact: Artifact
+    file: Path
+    stages: tuple[StageReport, ...]
+
+
+def compress(loaded: Loaded, progress: Progress, cache: StageCache | None = None) -> list[Product]:
+    """Run a recipe and those it descends from.
+
+    Args:
+        loaded: from :func:`compressors.recipe.load`.
+        progress: told about every stage.
+        cache: where finished stages are kept; by default in the state folder.
+
+    Returns:
+        One product for each recipe of the chain, the root first, the recipe asked for last.
+
+    Raises:
+        BadInput: files that are missing or are not what the recipe says.
+        WorkFailed: a stage failed, or did not do what it was asked to.
+    """
+    cache = cache or StageCache(home() / "cache" / "compress")
+    chain = loaded.chain
+    inputs = [gather(link) for link in chain]  # all of it before the first slow stage
+    products: list[Product] = []
+    answers: Answers | None = None
+    known: set[str] = set()
+    for link, found in zip(chain, inputs, strict=True):
+        stages = Stages(link.recipe, found, progress, cache, known)
+        product, answers = _make(link, found, stages, products[-1] if products else None, answers)
+        products.append(product)
+    return products
+
+
+def _make(
+    loaded: Loaded, inputs: Inputs, stages: Stages, parent: Product | None, parents_answers: Answers | None
+) -> tuple[Product, Answers | None]:
+    recipe = loaded.recipe
+    built = stages.build()
+    made = stages.export(built)
+    stages.compare(built, made)
+    for index, step in enumerate(recipe.steps):
+        made = stages.quantize(made, step, index)
+    file, sha256 = made.file(FILE), made.files[FILE]
+    answers = stages.evaluate(file, sha256)
+    facts = tflite.inspect(file)
+    text = text_of(recipe, inputs.identities)
+    name = recipe.name
+    artifact = Artifact(
+        name=name,
+        variant=_variant(name, parent),
+        format="tflite",
+        files=(FileRecord(name=f"{name}.tflite", sha256=sha256, size=file.stat().st_size),),
+        inputs=facts.inputs,
+        outputs=facts.outputs,
+        operators=facts.operator_counts,
+        task=recipe.task,
+        dataset=recipe.dataset,
+        preprocessing=recipe.preprocessing.record(),
+        accuracy=_accuracy(recipe, answers, parents_answers, sha256),
+        macs=built.result["macs"],
+        parameters=built.result["parameters"],
+        nonzeros=built.result["nonzeros"],
+        parent=_parent(loaded, parent),
+        recipe=RecipeRecord(name=name, digest=digest_of(text), text=text),
+        versions={"pocketzoo": __version__, "python": platform.python_version(), **versions(RECORDED)},
+        seed=recipe.seed,
+        licence=recipe.licence,
+        source=recipe.source,
+        notes=tuple(stages.notes),
+        created=made.made,
+    )
+    return Product(artifact=artifact, file=file, stages=tuple(stages.reports)), answers
+
+
+def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, sha256: str) -> tuple[Accuracy, ...]:
+    section = recipe.data.evaluation
+    if answers is None or section is None:
+        return ()
+    from compressors.evaluate import accuracies, agreement
+
+    where = {"dataset": section.dataset, "split": section.split, "measured_on": sha256}
+    found = accuracies(answers, **where)
+    # The same photos in the same order, else there is nothing to compare.
+    if parents is not None and parents.labels == answers.labels:
+        found = (*found, agreement(answers, parents, **where))
+    return found
+
+
+def _parent(loaded: Loaded, parent: Product | None) -> Parent | None:
+    if parent is None:
+        return None
+    own = loaded.recipe.steps[len(loaded.recipe.steps) - loaded.own_steps :]
+    relation = "-".join(dict.fromkeys("quantized" for step in own if step.kind == "quantize")) or "same-steps"
+    return Parent(digest=parent.artifact.digest, name=parent.artifact.name, relation=relation)
+
+
+def _variant(name: str, parent: Product | None) -> str | None:
+    """What the name adds to its parent's: ``quant`` for mobilenetv2-quant; None for a name of its own."""
+    if parent is None or not name.startswith(parent.artifact.name + "-"):
+        return None
+    own = name.removeprefix(parent.artifact.name + "-")
+    return f"{parent.artifact.variant}-{own}" if parent.artifact.variant else own

@@ -1,0 +1,319 @@
+"""Recipes: what to build and from what, as YAML a person writes.
+
+A recipe names a model, its weights, its data and the steps that make it small. ``parent`` names another recipe whose
+values and steps come first, so ``mobilenetv2-quant`` is ``mobilenetv2`` plus one step. What is not in the files, the
+user gives: ``--set weights=FILE --set data.evaluation.folder=FOLDER``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from compressors import settings
+from pocketzoo import yamlfile
+from pocketzoo.errors import BadInput
+from pocketzoo.files import sha256_bytes
+from pocketzoo.names import did_you_mean
+from pocketzoo.yamlfile import Section
+from zoo.artifact import Preprocessing
+from zoo.reference import check_name
+
+AS_BUILT = "as-built"  # value of ``weights``: those the factory (or the seed) gives
+PATHS = ("weights", "data.evaluation.folder", "data.calibration.folder")
+LONGEST_CHAIN = 16
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class ModelSection(Section):
+    """The network: a registered name or ``module:factory``, and the factory's options."""
+
+    architecture: str
+    options: dict[str, bool | int | float | str | list[int]] = Field(default_factory=dict)
+
+
+class PreprocessingSection(Section):
+    """How a photo becomes the input; see :class:`zoo.artifact.Preprocessing`."""
+
+    resize: Annotated[int, Field(ge=1)] | None
+    crop: Annotated[int, Field(ge=1, le=8192)]
+    mean: Triple
+    std: Triple
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def record(self) -> Preprocessing:
+        """As the artifact stores it."""
+        mean, std = self.mean, self.std
+        return Preprocessing(
+            resize=self.resize,
+            crop=self.crop,
+            mean=(mean[0], mean[1], mean[2]),
+            std=(std[0], std[1], std[2]),
+            interpolation=self.interpolation,
+        )
+
+    @field_validator("std")
+    @classmethod
+    def _no_zero(cls, value: list[float]) -> list[float]:
+        if any(number <= 0 for number in value):
+            raise ValueError(f"values are divided by std, so each must be above 0, found {value}")
+        return value
+
+
+class EvaluationSection(Section):
+    """Labelled photos. ``dataset`` and ``split`` say what they are wherever the accuracy is told."""
+
+    folder: str | None = None
+    labels: Literal["names", "folders"] = "names"
+    pattern: str = r"_(?P<label>\d+)\.\w+$"
+    dataset: str
+    split: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_label(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if "label" not in groups:
+            raise ValueError(r"the pattern needs a group called label, such as '_(?P<label>\d+)\.'")
+        return value
+
+
+class CalibrationSection(Section):
+    """Plain photos that show the model the range of its activations: ``crops`` random crops of each, 0 = its centre."""
+
+    folder: str | None = None
+    crops: Annotated[int, Field(ge=0, le=1024)] = 16
+    scale: Annotated[list[float], Field(min_length=2, max_length=2, default_factory=lambda: [0.08, 1.0])]
+
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, value: list[float]) -> list[float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"two shares of the photo's area with 0 < first <= second <= 1, found {value}")
+        return value
+
+
+class DataSection(Section):
+    """The photos a recipe needs."""
+
+    evaluation: EvaluationSection | None = None
+    calibration: CalibrationSection | None = None
+
+
+class Quantize(Section):
+    """Post-training quantization of the exported file.
+
+    ``static-int8``: int8 weights per channel and int8 activations, inputs and outputs too, ranges from calibration.
+    ``dynamic-int8``: int8 weights, activations quantized while running. ``weight-only-int8``: int8 weights, float
+    arithmetic. ``max_ratio`` is the largest share of the float file's size that counts as done.
+    """
+
+    kind: Literal["quantize"]
+    scheme: Literal["static-int8", "dynamic-int8", "weight-only-int8"] = "static-int8"
+    ranges: Literal["min-max", "moving-average"] = "min-max"
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.35
+
+
+# A union once there is a second kind; ``kind`` tells them apart.
+Step = Quantize
+
+
+class Recipe(Section):
+    """A whole recipe, after its parent's values were merged in."""
+
+    name: str
+    title: str
+    parent: str | None = None
+    task: Literal["image-classification"] = "image-classification"
+    dataset: str | None = None
+    licence: str | None = None
+    source: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    model: ModelSection
+    weights: str | None = None
+    preprocessing: PreprocessingSection
+    data: DataSection = DataSection()
+    steps: list[Step] = Field(default_factory=list)
+
+    @field_validator("name")
+    @classmethod
+    def _follows_grammar(cls, value: str) -> str:
+        try:
+            return check_name(value)
+        except BadInput as error:
+            raise ValueError(f"{error.what}; {error.hint}") from error
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe ready to run: merged, ``--set`` applied, paths absolute.
+
+    ``steps`` of the recipe are the parent's first; ``own_steps`` counts those that are its own.
+    """
+
+    recipe: Recipe
+    path: Path
+    parent: Loaded | None
+    own_steps: int
+
+    @property
+    def chain(self) -> tuple[Loaded, ...]:
+        """The recipes from the root to this one."""
+        return (*(self.parent.chain if self.parent else ()), self)
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the recipes that come with this distribution."""
+    here = Path(__file__).parent
+    # The wheel carries the recipes beside the code; a checkout has them at the top, where people look.
+    for folder in (here / "recipes", here.parent / "recipes"):
+        found = {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+        if found:
+            return found
+    return {}
+
+
+def find_recipe(name: str, beside: Path | None = None) -> Path:
+    """The file of a recipe.
+
+    Args:
+        name: a shipped recipe's name, or a path that ends in .yaml or .yml.
+        beside: a folder whose recipes go before the shipped ones (that of the recipe that names its parent).
+
+    Raises:
+        BadInput: no such recipe (with the nearest names) or file.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_absolute() and beside is not None:
+            path = beside / path
+        if not path.is_file():
+            raise BadInput("no such recipe file", where=str(path), hint="compress list")
+        return path.absolute()
+    known = shipped()
+    if beside is not None:
+        known = {**known, **{path.stem: path for path in beside.glob("*.yaml")}}
+    if name not in known:
+        close = did_you_mean(name, known)
+        detail = (close or f"known: {', '.join(sorted(known)) or 'none'}",)
+        raise BadInput(f"no recipe {name!r}", detail=detail, hint="compress list, or the path of a .yaml file")
+    return known[name]
+
+
+def load(name: str, assignments: Sequence[str] = ()) -> Loaded:
+    """Find, merge and validate a recipe, then apply ``--set``.
+
+    A setting also holds for the parent where the parent has that section: weights and evaluation photos belong to
+    both, calibration photos only to the one that calibrates.
+
+    Args:
+        name: see :func:`find_recipe`.
+        assignments: ``key=value``, dotted keys, values in YAML.
+
+    Raises:
+        BadInput: every mistake with file, line, key and what is allowed.
+    """
+    loaded, _ = _load(find_recipe(name), [settings.parse(text) for text in assignments], ())
+    return loaded
+
+
+def _load(
+    path: Path, assignments: Sequence[settings.Assignment], seen: tuple[Path, ...]
+) -> tuple[Loaded, dict[str, Any]]:
+    """The recipe, and its merged tree as the files have it, without ``--set``."""
+    if path in seen or len(seen) >= LONGEST_CHAIN:
+        names = " -> ".join(file.stem for file in (*seen, path))
+        raise BadInput(f"recipes are each other's parents: {names}", where=str(path))
+    tree = yamlfile.read(path)
+    parent: Loaded | None = None
+    inherited: dict[str, Any] = {}
+    named = tree.get("parent")
+    if isinstance(named, str):
+        line = yamlfile.line_of(tree, ("parent",))
+        try:
+            file = find_recipe(named, beside=path.parent)
+        except BadInput as error:
+            raise BadInput(error.what, where=f"{path}:{line}", detail=error.detail, hint=error.hint) from error
+        parent_assignments = [item for item in assignments if item.key not in ("name", "title", "parent")]
+        parent, inherited = _load(file, parent_assignments, (*seen, path))
+    own_steps = len(tree["steps"]) if isinstance(tree.get("steps"), list) else 0
+    _anchor_paths(tree, path.parent)
+    _inherit(tree, inherited)
+    recipe = yamlfile.validate(tree, Recipe, str(path))
+    merged: dict[str, Any] = yamlfile.plain(tree)
+    # The recipe asked for answers for every key; a parent takes what concerns it.
+    mine = assignments if not seen else [item for item in assignments if settings.reaches(merged, Recipe, item)]
+    if mine:
+        recipe = settings.apply(merged, mine, Recipe, PATHS)
+    return Loaded(recipe=recipe, path=path, parent=parent, own_steps=own_steps), merged
+
+
+def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
+    """Make the paths a recipe file gives relative to that file absolute."""
+    for dotted in PATHS:
+        *sections, last = dotted.split(".")
+        node: Any = tree
+        for part in sections:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, CommentedMap) and isinstance(node.get(last), str) and node[last] != AS_BUILT:
+            node[last] = str(folder / Path(node[last]).expanduser())
+
+
+def _inherit(tree: CommentedMap, inherited: Mapping[str, Any]) -> None:
+    """Merge the parent's values into a child's tree, which keeps its line numbers for errors.
+
+    Mappings are merged key by key, the child's value wins; the parent's steps come before the child's.
+    """
+    for key, value in inherited.items():
+        if key in ("name", "title", "parent"):
+            continue
+        if key not in tree:
+            tree[key] = value
+        elif isinstance(value, Mapping) and isinstance(tree[key], CommentedMap):
+            _inherit(tree[key], value)
+        elif key == "steps" and isinstance(tree[key], CommentedSeq):
+            own: CommentedSeq = tree[key]
+            merged = CommentedSeq([*value, *own])
+            for index in range(len(own)):
+                merged._yaml_set_idx_line_col(len(value) + index, own.lc.data[index])
+            tree[key] = merged
+
+
+def text_of(recipe: Recipe, identities: Mapping[str, str]) -> str:
+    """The recipe as YAML, with files and folders named by content.
+
+    Args:
+        recipe: merged, after ``--set``.
+        identities: dotted key -> ``sha256:...`` for each path in it, so that the text (and its digest) is the same
+            wherever the files lie.
+    """
+    document: dict[str, Any] = recipe.model_dump(mode="json")
+    for dotted, identity in identities.items():
+        *sections, last = dotted.split(".")
+        node = document
+        for part in sections:
+            node = node[part]
+        node[last] = identity
+    out = StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.width = 4096
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(document, out)
+    return out.getvalue()
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a recipe's text."""
+    return sha256_bytes(text.encode())

@@ -1,0 +1,197 @@
+"""Measurements as the cells of a table: which one is shown, what mark it carries, which may be compared. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from zoo.artifact import Artifact
+from zoo.measurement import Measurement
+
+CELL_ID = 12  # hex digits of the job key that name a cell
+
+_STEP = r"(?:quant(?:-ema|-channelwise)?|prune\d+(?:\.\d+)?|sparse\d+(?:\.\d+)?|distil)"
+_VARIANT = re.compile(rf"(?P<base>.+?)-(?P<variant>{_STEP}(?:-{_STEP})*)")
+
+
+# Artifact digest, device, ABI, threads asked for: the question a cell answers.
+CellKey = tuple[str, "DeviceKey", str, int]
+
+
+@dataclass(frozen=True)
+class Held:
+    """An artifact of the zoo and the tags that point at it."""
+
+    artifact: Artifact
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a report is made from. Each measurement appears once."""
+
+    held: tuple[Held, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
+    by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        first: dict[str, Held] = {}
+        for item in self.held:
+            first.setdefault(item.artifact.digest, item)
+        object.__setattr__(self, "by_digest", first)
+        places: dict[CellKey, list[Measurement]] = {}
+        for cell in self.measurements:
+            places.setdefault(place_of(cell), []).append(cell)
+        object.__setattr__(self, "by_place", places)
+
+    def cells(self, digest: str, device: DeviceKey, abi: str, threads: int) -> list[Measurement]:
+        """Every cell of an artifact at one place."""
+        return self.by_place.get((digest, device, abi, threads), [])
+
+
+@dataclass(frozen=True, order=True)
+class DeviceKey:
+    """A device as reports tell devices apart: two machines that share a name differ in their fingerprint."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, order=True)
+class Setup:
+    """What must be equal before two latencies may be compared, besides device, ABI and threads."""
+
+    runner: str
+    version: str
+    binary_sha256: str
+    runtime: str
+    delegate: str
+    warmup: int
+    runs: int
+
+
+def cell_id(measurement: Measurement) -> str:
+    """The short name of a cell; ``cells.json`` has the raw samples under it."""
+    return measurement.job_key[:CELL_ID]
+
+
+def device_of(measurement: Measurement) -> DeviceKey:
+    """The device a cell was measured on."""
+    return DeviceKey(measurement.device.name, measurement.device.fingerprint)
+
+
+def place_of(measurement: Measurement) -> CellKey:
+    """The question a cell answers."""
+    return (measurement.artifact_sha256, device_of(measurement), measurement.abi, measurement.threads_requested)
+
+
+def setup_of(measurement: Measurement) -> Setup:
+    """The runner and protocol a cell was measured with."""
+    runner = measurement.runner
+    return Setup(
+        runner=runner.name,
+        version=runner.version,
+        binary_sha256=runner.binary_sha256,
+        runtime=runner.runtime or "",
+        delegate=runner.delegate or "",
+        warmup=measurement.warmup,
+        runs=measurement.runs,
+    )
+
+
+def merge(held: Iterable[Held], measurements: Iterable[Measurement]) -> Material:
+    """Everything once, in an order that does not depend on where it came from."""
+    entries = {(item.artifact.name, item.artifact.digest): item for item in held}
+    cells = {(m.job_key, m.time): m for m in measurements}
+    return Material(
+        held=tuple(Held(entries[key].artifact, tuple(sorted(entries[key].tags))) for key in sorted(entries)),
+        measurements=tuple(cells[key] for key in sorted(cells)),
+    )
+
+
+def marks(measurement: Measurement) -> tuple[str, ...]:
+    """The marks of a cell: where the number comes from if not from hardware, then what is wrong with it.
+
+    ``✓`` stands only on a valid number measured on hardware.
+    """
+    found = []
+    if measurement.provenance != "hardware":
+        found.append({"emulated": "†emulated", "published": "‡published"}[measurement.provenance])
+    verdict = measurement.verdict.name
+    if verdict == "emulated":
+        found.insert(0, "†emulated")
+    elif verdict != "valid":
+        found.append(f"!{verdict}")
+    return tuple(dict.fromkeys(found)) or ("✓",)
+
+
+def believable(measurement: Measurement) -> bool:
+    """Whether a cell has a number with no mark against it and comes from hardware."""
+    return measurement.summary is not None and marks(measurement) == ("✓",)
+
+
+def preference(measurement: Measurement) -> tuple[bool, bool, bool, str, str]:
+    """Sort key for cells that answer the same question; the largest is shown.
+
+    Hardware before emulated and published, valid before anything else, a number before none, then the newest. What is
+    not shown stays in ``cells.json``.
+    """
+    return (
+        measurement.summary is not None,
+        measurement.provenance == "hardware",
+        measurement.verdict.name == "valid",
+        measurement.time,
+        measurement.job_key,
+    )
+
+
+def shown(material: Material) -> dict[CellKey, Measurement]:
+    """The cell to show for each (artifact digest, device, ABI, threads)."""
+    return {place: max(cells, key=preference) for place, cells in material.by_place.items()}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Model and strategy of a name: ``mobilenetv2-distil-quant`` gives ``("mobilenetv2", "distil-quant")``.
+
+    The strategy of a model as it was trained is ``none``; names given by authors (``amc-...``) stay whole.
+    """
+    if name.startswith("amc-"):
+        base, _, rest = name.partition("-quant")
+        return (base, "quant" + rest) if _ else (name, "none")
+    match = _VARIANT.fullmatch(name)
+    return (match["base"], match["variant"]) if match else (name, "none")
+
+
+def is_quantized(name: str, relation: str | None = None) -> bool:
+    """Whether a name or the relation to its parent says that the model's numbers have 8 bits."""
+    return "quant" in split_name(name)[1] or "quant" in (relation or "")
+
+
+def unlike(one: Measurement, other: Measurement) -> tuple[str, ...]:
+    """What keeps two cells from being compared; empty where they may be."""
+    differences = []
+    if device_of(one) != device_of(other):
+        differences.append("device")
+    if one.abi != other.abi:
+        differences.append("ABI")
+    if one.threads_requested != other.threads_requested:
+        differences.append("threads")
+    if one.affinity != other.affinity:
+        differences.append("affinity")
+    if one.provenance != other.provenance:
+        differences.append("provenance")
+    mine, theirs = setup_of(one), setup_of(other)
+    if (mine.runner, mine.version, mine.binary_sha256, mine.runtime) != (
+        theirs.runner,
+        theirs.version,
+        theirs.binary_sha256,
+        theirs.runtime,
+    ):
+        differences.append("runner")
+    if mine.delegate != theirs.delegate:
+        differences.append("delegate")
+    if (mine.warmup, mine.runs) != (theirs.warmup, theirs.runs):
+        differences.append("protocol")
+    return tuple(differences)

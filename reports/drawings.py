@@ -1,0 +1,163 @@
+"""What the plots show, as plain figures. Pure: records in, points out; the renderer adds ink, never numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.cells import DeviceKey, believable, cell_id, marks, split_name
+from reports.compare import headline, metric_name, score
+from reports.tables import View, lineage
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model at one place: latency and accuracy with their intervals. ``good``: no mark against the latency."""
+
+    label: str
+    family: str
+    latency_ms: float
+    latency_ends: tuple[float, float]
+    accuracy: float
+    accuracy_ends: tuple[float, float] | None
+    good: bool
+    mark: str
+    front: bool
+
+
+@dataclass(frozen=True)
+class Trade:
+    """Accuracy against latency on one device and ABI, with one thread."""
+
+    title: str
+    metric: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A latency with the ends of its interval."""
+
+    threads: int
+    median_ms: float
+    ends_ms: tuple[float, float]
+    good: bool
+    mark: str
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Latency by threads: a group of bars per model, on one device and ABI."""
+
+    title: str
+    groups: tuple[tuple[str, tuple[Bar, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Every sample of one cell in ms, by repeat."""
+
+    title: str
+    cell: str
+    repeats_ms: tuple[tuple[float, ...], ...]
+    median_ms: float
+    mark: str
+
+
+def pareto(points: list[tuple[float, float]]) -> set[int]:
+    """The positions of (latency, accuracy) points that no other point beats: none is as fast and as accurate, and
+    better in one of the two."""
+    front = set()
+    for i, (latency, accuracy) in enumerate(points):
+        beaten = any(
+            other_latency <= latency and other_accuracy >= accuracy and (other_latency, other_accuracy) != points[i]
+            for other_latency, other_accuracy in points
+        )
+        if not beaten:
+            front.add(i)
+    return front
+
+
+def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
+    """(ABI, picture): the tagged models with an accuracy and a latency at one thread."""
+    found = []
+    for abi in sorted({cell.abi for cell in view.cells_of(device)}):
+        rows = []
+        for item in lineage([item for item in view.material.held if item.tags]):
+            cell = view.at(item.artifact.digest, device, abi, 1)
+            accuracy = headline(item.artifact)
+            if cell is None or cell.summary is None or accuracy is None:
+                continue
+            drawn = score(accuracy, item.artifact.digest)
+            ends = None if drawn.low is None or drawn.high is None else (drawn.low, drawn.high)
+            rows.append((item.artifact.name, cell, cell.summary, drawn, ends, metric_name(accuracy.metric)))
+        # One axis holds one metric; the one most models have.
+        metrics = [row[5] for row in rows]
+        if not metrics:
+            continue
+        metric = max(sorted(set(metrics)), key=metrics.count)
+        rows = [row for row in rows if row[5] == metric]
+        # Only numbers that can be believed make the front.
+        firm = [i for i, row in enumerate(rows) if believable(row[1])]
+        front = pareto([(rows[i][2].median_ms, rows[i][3].value) for i in firm])
+        best = {firm[i] for i in front}
+        points = tuple(
+            Point(
+                label=name,
+                family=split_name(name)[0],
+                latency_ms=summary.median_ms,
+                latency_ends=summary.ci95_ms,
+                accuracy=drawn.value,
+                accuracy_ends=ends,
+                good=believable(cell),
+                mark=" ".join(marks(cell)),
+                front=i in best,
+            )
+            for i, (name, cell, summary, drawn, ends, _) in enumerate(rows)
+        )
+        what = "Top-1 (%)" if metric == "top1" else metric
+        found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", what, points)))
+    return found
+
+
+def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
+    """(ABI, picture): each model's latency at each number of threads."""
+    found = []
+    for abi in sorted({cell.abi for cell in view.cells_of(device)}):
+        groups: dict[tuple[str, str], list[Bar]] = {}
+        for cell in sorted(view.cells_of(device), key=lambda c: (c.model, c.artifact_sha256, c.threads_requested)):
+            if cell.abi == abi and cell.summary is not None:
+                groups.setdefault((cell.model, cell.artifact_sha256), []).append(
+                    Bar(
+                        cell.threads_requested,
+                        cell.summary.median_ms,
+                        cell.summary.ci95_ms,
+                        believable(cell),
+                        " ".join(marks(cell)),
+                    )
+                )
+        names = [name for name, _ in groups]
+        if groups:
+            labelled = tuple(
+                (f"{name}@{digest[:8]}" if names.count(name) > 1 else name, tuple(bars))
+                for (name, digest), bars in groups.items()
+            )
+            found.append((abi, Scaling(f"{view.title(device)}, {abi}", labelled)))
+    return found
+
+
+def spreads(view: View, device: DeviceKey) -> list[Spread]:
+    """Every cell shown for a device, with all its samples."""
+    cells = sorted(
+        view.cells_of(device), key=lambda c: (c.abi, split_name(c.model), c.artifact_sha256, c.threads_requested)
+    )
+    return [
+        Spread(
+            title=f"{cell.model}, {cell.abi}, T{cell.threads_requested}",
+            cell=cell_id(cell),
+            repeats_ms=tuple(tuple(ns / 1e6 for ns in repeat.samples_ns) for repeat in cell.repeats),
+            median_ms=cell.summary.median_ms,
+            mark=" ".join(marks(cell)),
+        )
+        for cell in cells
+        if cell.summary is not None
+    ]

@@ -1,0 +1,54 @@
+"""How numbers are written, and the two intervals for a share of right answers. Pure."""
+
+from __future__ import annotations
+
+import math
+
+Z95 = 1.959963984540054
+MB = 1_000_000
+
+
+def ms_text(value: float) -> str:
+    """Milliseconds with three decimals below 10 ms and two from there on: 4.321, 12.35, 1282.81."""
+    return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}"
+
+
+def half_width_text(value: float, half: float) -> str:
+    """The half-width of an interval, with as many decimals as the value beside it has; never a false 0.00."""
+    decimals = 3 if abs(value) < 9.9995 else 2
+    text = f"{half:.{decimals}f}"
+    if half > 0 and float(text) == 0:
+        return f"<{10**-decimals:.{decimals}f}"
+    return text
+
+
+def size_text(size: int) -> str:
+    """Bytes in MB (1 MB = 1,000,000 bytes): 14.01; small files keep three significant digits."""
+    value = size / MB
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+
+
+def wilson(share: float, samples: int) -> tuple[float, float]:
+    """The 95% Wilson score interval of a share (0..1) seen on ``samples`` independent samples.
+
+    Raises:
+        ValueError: a share outside 0..1, or no samples.
+    """
+    if not 0 <= share <= 1 or samples < 1:
+        raise ValueError(f"no share of samples: {share} of {samples}")
+    square = Z95 * Z95
+    centre = (share + square / (2 * samples)) / (1 + square / samples)
+    half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples * samples))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def difference(new: tuple[float, float, float], old: tuple[float, float, float]) -> tuple[float, float, float]:
+    """``new - old`` with Newcombe's interval, each given as (value, low, high).
+
+    It treats the two as independent. Where both answered the same questions the true interval is narrower, so this
+    one errs towards calling a difference unproven.
+    """
+    value = new[0] - old[0]
+    low = value - math.hypot(new[0] - new[1], old[2] - old[0])
+    high = value + math.hypot(new[2] - new[0], old[0] - old[1])
+    return value, low, high

@@ -1,0 +1,231 @@
+"""The Markdown pages: tables with the words around them. Pure: a view in, text out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from reports import tables
+from reports.cells import DeviceKey, Setup, setup_of
+from reports.compare import Interval
+from reports.render import markdown
+from reports.render.wording import visible
+from reports.tables import View
+from reports.values import Table, Value
+from zoo.measurement import Measurement
+
+LEGEND = """\
+- Every latency carries a mark. `✓` stands only on a number measured on the hardware named, with nothing found against
+  it; `!...` says what was found. Such a number is shown and never hidden, but not to be relied on.
+- Numbers in *italic* were not measured on the hardware named: `†emulated` ran in an emulator, `‡published` is taken
+  from a document.
+- An empty cell says why it is empty.
+- Latency is the median of all samples ± the half-width of its 95% interval (a bootstrap over repeats, then samples).
+  T1, T2, T4 are the threads asked for. 1 MB = 1,000,000 bytes."""
+
+_NOTHING = "Nothing to report yet: the zoo is empty and nothing was measured. What to do next:"
+_COMMANDS = """\
+compress list                        # what can be built
+compress run mobilenetv2-quant       # build a model
+harness run --device local           # measure every model of the zoo on this machine
+reports build                        # then build this report again"""
+NEXT_STEPS = f"{_NOTHING}\n\n{_COMMANDS}"
+
+
+def readme(view: View, interval: Interval, pictures: dict[DeviceKey, list[tuple[str, str]]]) -> str:
+    """The overview.
+
+    Args:
+        view: what is to be shown.
+        interval: the ratio of medians with its interval.
+        pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
+    """
+    parts = ["# Models, measured"]
+    if not view.material.held and not view.material.measurements:
+        return _join([*parts, _NOTHING, f"```sh\n{_COMMANDS}\n```"])
+    parts.append(_contents(view))
+    if not view.devices:
+        parts.append("No latency was measured yet. `harness run --device local` measures every model of the zoo here.")
+        parts += ["## Accuracy and size", markdown.table(tables.accuracy(view))]
+    for device in view.devices:
+        table = tables.summary(view, device, interval)
+        parts += [f"## {markdown.escape(table.title)}", _facts(view, device), markdown.table(table)]
+        for title, file in pictures.get(device, []):
+            parts.append(f"![{markdown.escape(title)}]({file})")
+    if view.devices:
+        parts += ["## How to read it", f"{LEGEND}\n{_speed_up_words()}"]
+    parts += [_how_measured(view), _where(view), _again(view)]
+    return _join(parts)
+
+
+def latency_page(view: View, published: Sequence[Table] = ()) -> str:
+    """Latency by device, model, strategy, ABI and threads; every cell with what it can be traced by; then others'."""
+    table = tables.latency(view)
+    parts = [f"# {table.title}", "## Measured here", markdown.table(table), "## How to read it", LEGEND]
+    parts += ["## Every cell", _cells_words(), markdown.table(tables.every_cell(view))]
+    return _join([*parts, *_published(published)])
+
+
+def quantization_page(
+    view: View, interval: Interval, rows: Sequence[tuple[Value, ...]] = (), notes: Sequence[str] = ()
+) -> str:
+    """32-bit against 8-bit: measured here, then as documents published it, in one table."""
+    table = tables.quantization(view, interval, rows)
+    parts = [f"# {table.title}", markdown.table(table)]
+    if rows:
+        parts.append("About the published rows:\n\n" + "\n".join(f"- {markdown.escape(note)}" for note in notes))
+    return _join([*parts, "## How to read it", f"{LEGEND}\n{_speed_up_words()}"])
+
+
+def accuracy_page(view: View, published: Sequence[Table] = ()) -> str:
+    """Accuracy, size and strategy with the differences to the parent."""
+    table = tables.accuracy(view)
+    words = (
+        "Δ to parent is in points, with Newcombe's 95% interval for two independent shares; both files answered the "
+        "same samples, so the true interval is narrower. An interval that holds 0 shows no difference. "
+        "1 MB = 1,000,000 bytes."
+    )
+    return _join([f"# {table.title}", "## In the zoo", markdown.table(table), words, *_published(published)])
+
+
+def _published(published: Sequence[Table]) -> list[str]:
+    parts = []
+    for table in published:
+        parts += [f"## {markdown.escape(table.title)}", markdown.table(table)]
+    return parts
+
+
+def _join(parts: Sequence[str]) -> str:
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+
+def _contents(view: View) -> str:
+    models, cells, devices = len(view.material.held), len(view.material.measurements), len(view.devices)
+    counted = f"{_plural(models, 'model')}, {_plural(cells, 'cell')} measured, {_plural(devices, 'device')}."
+    return (
+        f"{counted} More: [latency by ABI and threads, and every cell](latency.md), "
+        "[quantization speed-up](quantization.md), [accuracy and size](accuracy.md); each next to published figures. "
+        "Numbers here are measured, and marked; `reports published` prints every published table."
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _facts(view: View, device: DeviceKey) -> str:
+    """The device as probed, by its newest cell."""
+    newest = max(view.cells_of(device), key=lambda cell: (cell.time, cell.job_key))
+    facts = newest.device
+    found = []
+    if facts.soc:
+        found.append(facts.soc)
+    if facts.model and facts.model != facts.soc:
+        found.append(facts.model)
+    clusters = [cluster for cluster in facts.clusters if cluster.core or cluster.max_mhz]
+    if facts.cores and not clusters:
+        found.append(_plural(facts.cores, "core"))
+    for cluster in clusters:
+        speed = f" at up to {cluster.max_mhz:g} MHz" if cluster.max_mhz else ""
+        found.append(f"{_plural(len(cluster.cpus), 'core')}{f' {cluster.core}' if cluster.core else ''}{speed}")
+    if facts.ram_bytes:
+        found.append(f"{facts.ram_bytes / 2**30:.1f} GiB memory")
+    if facts.os_build:
+        found.append(facts.os_build)
+    if facts.kernel:
+        found.append(f"kernel {facts.kernel}")
+    if facts.abis:
+        found.append(f"ABIs {', '.join(facts.abis)}")
+    text = markdown.escape("; ".join(found) or "nothing is known of this device")
+    return f"{text}. Fingerprint {markdown.code(device.fingerprint[:12])}."
+
+
+def _speed_up_words() -> str:
+    return (
+        "- Speed-up is the parent's median over the model's, both measured alike (device, ABI, threads, affinity, "
+        "runner, protocol), with a 95% interval from a seeded two-level bootstrap. A mark behind it names the cell "
+        "that is not valid; where the two were not measured alike there is no speed-up."
+    )
+
+
+def _cells_words() -> str:
+    return (
+        "A cell is named by the first 12 hex digits of its job key; `cells.json` holds it under that name with every "
+        "raw sample in nanoseconds. Where a cell was measured more than once the newest valid one is shown in the "
+        "tables (hardware before emulated); the others are listed here too."
+    )
+
+
+def _how_measured(view: View) -> str:
+    if not view.devices:
+        return ""
+    parts = ["## How it was measured"]
+    for device in view.devices:
+        cells = view.cells_of(device)
+        lines = []
+        for setup in sorted({setup_of(cell) for cell in cells}):
+            mine = [cell for cell in cells if setup_of(cell) == setup]
+            lines.append(f"- {_setup(view, device, setup, mine)}")
+        parts.append(f"On {markdown.escape(view.title(device))}:\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _setup(view: View, device: DeviceKey, setup: Setup, cells: Sequence[Measurement]) -> str:
+    letter = view.letters[device, setup]
+    repeats = sorted({len(cell.repeats) for cell in cells if cell.summary}) or [0]
+    counted = str(repeats[0]) if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
+    runner = f"{setup.runner} {setup.version}" + (f", {setup.runtime}" if setup.runtime else "")
+    delegate = f", delegate {setup.delegate}" if setup.delegate else ""
+    return (
+        (f"({letter}) " if letter else "")
+        + f"{setup.warmup} warm-up and {setup.runs} measured runs, {counted} repeats each in a process of its own; "
+        + f"runner {markdown.escape(runner)}{markdown.escape(delegate)}, "
+        + f"binary SHA-256 {markdown.code(setup.binary_sha256[:12])}; "
+        + f"{_plural(len(cells), 'cell')}, {min(c.time for c in cells)} to {max(c.time for c in cells)}."
+    )
+
+
+def _where(view: View) -> str:
+    if not view.material.measurements:
+        return ""
+    return "## Where the numbers come from\n\n" + _cells_words() + " [The list of cells](latency.md#every-cell)."
+
+
+def _again(view: View) -> str:
+    """Commands that measure the same again, one per device and set-up."""
+    lines = []
+    for device in view.devices:
+        cells = [cell for cell in view.cells_of(device) if cell.provenance != "published"]
+        for setup in sorted({setup_of(cell) for cell in cells}):
+            lines.append(_command(device, [cell for cell in cells if setup_of(cell) == setup]))
+    names = sorted({item.artifact.name for item in view.material.held})
+    if names:
+        lines.append(f"zoo pull {shlex.quote(names[0])} --to out    # the file itself; sha256sum gives its digest")
+    lines.append("reports build")
+    return "## Do it again\n\n```sh\n" + "\n".join(dict.fromkeys(lines)) + "\n```"
+
+
+def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
+    models = sorted({cell.model for cell in cells})
+    threads = ",".join(str(count) for count in sorted({cell.threads_requested for cell in cells}))
+    abis = ",".join(sorted({cell.abi for cell in cells}))
+    repeats = max(len(cell.repeats) for cell in cells)
+    argv = ["harness", "run", "--device", device.name]
+    for model in models:
+        argv += ["--model", model]
+    argv += ["--abi", abis, "--threads", threads, "--warmup", str(cells[0].warmup), "--runs", str(cells[0].runs)]
+    if repeats:
+        argv += ["--repeats", str(repeats)]
+    # Quoted for the shell; a name that could end the fenced block cannot: names have no backticks or newlines, and a
+    # device's name is checked by the inventory, but records of others are not trusted here.
+    return " ".join(shlex.quote(visible(part).replace("`", "?")) for part in [*argv, "--fresh"])
+
+
+def devices_named(view: View) -> list[tuple[DeviceKey, str]]:
+    """Each device with a piece of file name for its plots, unique and plain."""
+    named = []
+    for device in view.devices:
+        slug = "".join(char if char.isascii() and char.isalnum() else "-" for char in device.name.lower())[:60]
+        alike = sum(d.name == device.name for d in view.devices) > 1 or slug != device.name
+        named.append((device, f"{slug}-{device.fingerprint[:8]}" if alike else slug))
+    return named

@@ -1,0 +1,84 @@
+"""Table values as words, the same words in every format. Markup is added by the renderer, never here."""
+
+from __future__ import annotations
+
+from reports.numbers import half_width_text, ms_text, size_text
+from reports.values import Change, Latency, Missing, Ratio, Score, Size, Table, Text, Value
+
+
+def visible(text: str) -> str:
+    """Text in one line in which nothing is hidden: what does not print is spelled as its escape (a newline as ``\\n``).
+
+    Control characters could break a table or drive a terminal; invisible and direction-changing ones could make a
+    name read as another.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def figure(value: Value) -> str:
+    """The number or words of a value, without marks."""
+    match value:
+        case Text(text=text) | Missing(why=text):
+            return visible(text)
+        case Latency():
+            half = "" if value.half_ms is None else f" ± {half_width_text(value.median_ms, value.half_ms)}"
+            return ms_text(value.median_ms) + half
+        case Ratio():
+            return f"{value.value:.2f}× [{value.low:.2f}, {value.high:.2f}]"
+        case Score():
+            ends = "" if value.low is None or value.high is None else f" [{value.low:.1f}, {value.high:.1f}]"
+            return f"{value.value:.2f}{value.unit}{ends}"
+        case Change():
+            ends = ""
+            if value.low is not None and value.high is not None:
+                ends = f" [{value.low:+.{value.decimals}f}, {value.high:+.{value.decimals}f}]"
+            return f"{value.value:+.{value.decimals}f}{value.unit}{ends}"
+        case Size():
+            return size_text(value.size)
+
+
+def basis(value: Value) -> str:
+    """What a number rests on, in words to follow it after a comma; empty where the number speaks for itself."""
+    return visible(f"n={value.samples:,}, {value.dataset}") if isinstance(value, Score) else ""
+
+
+def marks_of(value: Value) -> tuple[str, ...]:
+    """What stands behind a value: verdict and provenance, what a ratio leans on, the letter of its set-up."""
+    match value:
+        case Latency():
+            return (*value.marks, *((f"({value.setup})",) if value.setup else ()))
+        case Ratio():
+            return value.caveats
+        case Score():
+            return value.marks
+        case Text(published=True):
+            return ("‡published",)
+        case _:
+            return ()
+
+
+MEANING = {
+    "✓": "measured on this hardware and valid",
+    "!throttled": "the clock fell while it was measured",
+    "!contended": "others used the processor",
+    "!clamped": "fewer threads ran than asked for",
+    "!unstable": "repeats disagree, or the interval is wide",
+    "!failed": "did not end",
+    "!on another file": "computed on another file than this one",
+    "†emulated": "ran in an emulator; says nothing about the speed of the device it imitates",
+    "‡published": "taken from a document, not measured here",
+}
+
+
+def legend(drawn: Table) -> tuple[str, ...]:
+    """The marks a table uses, each with its meaning, in the order of :data:`MEANING`."""
+    used = {mark for row in drawn.rows for value in row for mark in marks_of(value)}
+    found = [f"{mark} {says}" for mark, says in MEANING.items() if any(mark in name for name in used)]
+    if any(isinstance(value, Latency) and value.setup for row in drawn.rows for value in row):
+        found.append("(A), (B), ... how it was measured, see README.md")
+    return tuple(found)
+
+
+def second_hand(value: Value) -> bool:
+    """Whether a number was not measured on the hardware it is about; it is set in italics."""
+    return any("†emulated" in mark or "‡published" in mark for mark in marks_of(value))

@@ -1,0 +1,395 @@
+"""The tables of a report. Pure: records in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from reports.cells import (
+    DeviceKey,
+    Held,
+    Material,
+    Setup,
+    cell_id,
+    device_of,
+    is_quantized,
+    marks,
+    setup_of,
+    shown,
+    split_name,
+)
+from reports.compare import (
+    Interval,
+    accuracy_change,
+    headline,
+    metric_name,
+    pair_alike,
+    parent_of,
+    score,
+    size_change,
+    speed_up,
+)
+from reports.values import Column, Latency, Missing, Size, Table, Text, Value
+from zoo.artifact import Artifact
+from zoo.measurement import Measurement
+
+THREADS = (1, 2, 4)
+ARM = ("armv7", "armv8")
+_FAMILIES = {"ARM": frozenset({"armv7", "armv8"}), "x86": frozenset({"x86", "x86_64"})}
+
+
+@dataclass(frozen=True)
+class View:
+    """The material as tables look at it: the cell shown at each place, the devices, a letter for each set-up."""
+
+    material: Material
+    best: dict[tuple[str, DeviceKey, str, int], Measurement] = field(init=False)
+    devices: tuple[DeviceKey, ...] = field(init=False)
+    letters: dict[tuple[DeviceKey, Setup], str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        best = shown(self.material)
+        real = {device_of(cell) for cell in best.values() if cell.provenance == "hardware"}
+        # Hardware first: what a reader looks for, and no emulated number stands above it.
+        devices = tuple(sorted({device_of(cell) for cell in best.values()}, key=lambda d: (d not in real, d)))
+        object.__setattr__(self, "best", best)
+        object.__setattr__(self, "devices", devices)
+        letters: dict[tuple[DeviceKey, Setup], str] = {}
+        for device in devices:
+            setups = sorted({setup_of(cell) for cell in best.values() if device_of(cell) == device})
+            for number, setup in enumerate(setups):
+                letters[device, setup] = letter(number) if len(setups) > 1 else ""
+        object.__setattr__(self, "letters", letters)
+
+    def cells_of(self, device: DeviceKey) -> list[Measurement]:
+        """The cells shown for a device."""
+        return [cell for cell in self.best.values() if device_of(cell) == device]
+
+    def at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Measurement | None:
+        """The cell shown at one place."""
+        return self.best.get((digest, device, abi, threads))
+
+    def title(self, device: DeviceKey) -> str:
+        """A device's name, with its fingerprint where two devices share the name."""
+        alike = sum(other.name == device.name for other in self.devices)
+        return device.name if alike == 1 else f"{device.name} (fingerprint {device.fingerprint[:8]})"
+
+    def latency(self, cell: Measurement) -> Latency | Missing:
+        """A cell as a table shows it."""
+        if cell.summary is None:
+            why = cell.error or cell.verdict.reason or "no samples"
+            lines = why.strip().splitlines() or ["no reason recorded"]
+            return Missing(f"failed: {lines[0][:80]}")
+        low, high = cell.summary.ci95_ms
+        setup = self.letters.get((device_of(cell), setup_of(cell)), "")
+        return Latency(cell.summary.median_ms, (high - low) / 2, marks(cell), cell_id(cell), setup)
+
+    def latency_at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Latency | Missing:
+        """The latency at one place, or why there is none."""
+        cell = self.at(digest, device, abi, threads)
+        return self.latency(cell) if cell else Missing(why_empty(self.cells_of(device), abi))
+
+
+def letter(number: int) -> str:
+    """0 -> A, 25 -> Z, 26 -> AA."""
+    text = ""
+    number += 1
+    while number:
+        number, rest = divmod(number - 1, 26)
+        text = chr(ord("A") + rest) + text
+    return text
+
+
+def why_empty(cells: Sequence[Measurement], abi: str) -> str:
+    """Why a device has no cell for an ABI: its processor is of another family, or nobody measured it."""
+    proven = {proof for cell in cells for proof in cell.device.abis} | {cell.abi for cell in cells}
+    families = [name for name, members in _FAMILIES.items() if proven & members]
+    wanted = next((name for name, members in _FAMILIES.items() if abi in members), None)
+    # One known family that is not the wanted one rules it out; an ABI nobody proved on the right family does not.
+    if wanted and len(families) == 1 and wanted not in families:
+        return f"impossible: {families[0]} CPU"
+    return "not measured"
+
+
+def _name(held: Held, alike: int) -> Text:
+    """A model's name; with the start of its digest where several files share it."""
+    name = held.artifact.name
+    return Text(f"{name}@{held.artifact.digest[:8]}" if alike > 1 else name)
+
+
+def lineage(held: Sequence[Held]) -> list[Held]:
+    """Artifacts with each parent before its children, families by the name of their first ancestor."""
+    by_digest: dict[str, Artifact] = {}
+    for item in held:
+        by_digest.setdefault(item.artifact.digest, item.artifact)
+
+    def key(item: Held) -> tuple[str, int, str, str]:
+        root, depth = item.artifact, 0
+        # A record can claim any parent, so a circle is possible; no chain is longer than the number of artifacts.
+        while root.parent and root.parent.digest in by_digest and depth < len(by_digest):
+            root, depth = by_digest[root.parent.digest], depth + 1
+        return (split_name(root.name)[0], depth, item.artifact.name, item.artifact.digest)
+
+    return sorted(held, key=key)
+
+
+def _counts(held: Iterable[Held]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for item in held:
+        found[item.artifact.name] = found.get(item.artifact.name, 0) + 1
+    return found
+
+
+def _precision(artifact: Artifact) -> str:
+    """int8 or float32, told by the name, the relation, or else the dtype of the input."""
+    relation = artifact.parent.relation if artifact.parent else None
+    if is_quantized(artifact.name, relation):
+        return "int8"
+    return artifact.inputs[0].dtype if artifact.inputs else ""
+
+
+def _abis(cells: Iterable[Measurement], always: Sequence[str] = ()) -> list[str]:
+    measured = {cell.abi for cell in cells} - set(always)
+    return [*always, *sorted(measured)]
+
+
+def _threads(cells: Iterable[Measurement]) -> list[int]:
+    return sorted({*THREADS, *(cell.threads_requested for cell in cells)})
+
+
+def summary(view: View, device: DeviceKey, interval: Interval) -> Table:
+    """What a reader chooses from: size, accuracy, latency and speed-up of the tagged models on one device."""
+    cells = view.cells_of(device)
+    abis = _abis(cells)
+    threads = _threads(cells)
+    tagged = [item for item in view.material.held if item.tags]
+    counts = _counts(tagged)
+    columns = [Column("Model"), Column("Format"), Column("Size (MB)", "right"), Column("Top-1 (95% interval)")]
+    for abi in abis:
+        columns += [Column(f"{abi} T{count} (ms)", "right") for count in threads]
+        one = "Speed-up, 1 thread" if len(abis) == 1 else f"Speed-up {abi}, 1 thread"
+        columns.append(Column(one, "right"))
+    rows = []
+    for item in lineage(tagged):
+        artifact = item.artifact
+        precision = _precision(artifact)
+        row: list[Value] = [
+            _name(item, counts[artifact.name]),
+            Text(f"{artifact.format} {precision}".strip()),
+            Size(artifact.size_bytes),
+            _score(artifact),
+        ]
+        for abi in abis:
+            row += [view.latency_at(artifact.digest, device, abi, count) for count in threads]
+            row.append(_speed_up(view, item, (device, abi, 1), interval))
+        rows.append(tuple(row))
+    notes = []
+    if len(view.material.held) > len(tagged):
+        left = len(view.material.held) - len(tagged)
+        notes.append(f"{left} {'entry' if left == 1 else 'entries'} without a tag: see latency.md.")
+    return Table(view.title(device), tuple(columns), tuple(rows), tuple(notes))
+
+
+def _score(artifact: Artifact) -> Value:
+    found = headline(artifact)
+    if found is None:
+        return Missing("not measured")
+    drawn = score(found, artifact.digest)
+    if metric_name(found.metric) == "top1":
+        return drawn
+    # Another metric under the heading Top-1 has to say what it is.
+    return type(drawn)(**{**vars(drawn), "dataset": f"{found.metric} on {drawn.dataset}"})
+
+
+def _speed_up(view: View, item: Held, place: tuple[DeviceKey, str, int], interval: Interval) -> Value:
+    material, artifact = view.material, item.artifact
+    if artifact.parent is None:
+        return Missing("no parent")
+    pair = pair_alike(
+        artifact,
+        material.cells(artifact.digest, *place),
+        material.cells(artifact.parent.digest, *place),
+    )
+    return speed_up(pair, interval)
+
+
+def latency(view: View) -> Table:
+    """Device | Model | Strategy | armv7 T1 T2 T4 | armv8 T1 T2 T4, and the same for any other ABI that was measured."""
+    cells = list(view.best.values())
+    abis, threads = _abis(cells, ARM), _threads(cells)
+    columns = [Column("Device"), Column("Model"), Column("Strategy")]
+    columns += [Column(f"{abi} T{count}", "right") for abi in abis for count in threads]
+    rows = []
+    for device in view.devices:
+        measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
+        counts: dict[str, int] = {}
+        for name in measured.values():
+            counts[name] = counts.get(name, 0) + 1
+        for digest, name in sorted(measured.items(), key=lambda entry: (*split_name(entry[1]), entry[0])):
+            model, strategy = split_name(name)
+            short = f"{model}@{digest[:8]}" if counts[name] > 1 else model
+            row: list[Value] = [Text(view.title(device)), Text(short), Text(strategy)]
+            row += [view.latency_at(digest, device, abi, count) for abi in abis for count in threads]
+            rows.append(tuple(row))
+    return Table("Latency (ms), median ± half-width of the 95% interval", tuple(columns), tuple(rows))
+
+
+def every_cell(view: View) -> Table:
+    """All cells, also those that no other table shows, with what they are traced by."""
+    columns = (
+        Column("Cell"),
+        Column("Model"),
+        Column("File"),
+        Column("Device"),
+        Column("ABI"),
+        Column("Threads asked/used", "right"),
+        Column("Affinity"),
+        Column("Warm-up + runs × repeats", "right"),
+        Column("Median (ms)", "right"),
+        Column("Why"),
+        Column("Time (UTC)"),
+        Column("Shown"),
+    )
+    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    rows = []
+    for cell in sorted(view.material.measurements, key=_cell_order):
+        used = "?" if cell.threads_actual is None else str(cell.threads_actual)
+        rows.append(
+            (
+                Text(cell_id(cell), code=True),
+                Text(cell.model),
+                Text(cell.artifact_sha256[:8], code=True),
+                Text(view.title(device_of(cell))),
+                Text(cell.abi),
+                Text(f"{cell.threads_requested}/{used}"),
+                Text(cell.affinity or "any"),
+                Text(f"{cell.warmup} + {cell.runs} × {len(cell.repeats)}"),
+                view.latency(cell),
+                Text(_reason(cell)),
+                Text(cell.time),
+                Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
+            )
+        )
+    return Table("Every cell", columns, tuple(rows))
+
+
+def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, str]:
+    return (
+        device_of(cell),
+        cell.model,
+        cell.artifact_sha256,
+        cell.abi,
+        cell.threads_requested,
+        cell.time,
+        cell.job_key,
+    )
+
+
+def _reason(cell: Measurement) -> str:
+    """The figures behind a verdict in one line."""
+    if cell.verdict.reason or cell.error:
+        return cell.verdict.reason or cell.error or ""
+    exceeded = [
+        f"{e.check} {e.value:g} {e.unit}".strip() if e.value is not None else f"{e.check}: {e.says}"
+        for e in cell.verdict.evidence
+        if e.outcome == "exceeded"
+    ]
+    return "; ".join(exceeded) or ("" if cell.verdict.name in ("valid", "emulated") else "no figure recorded")
+
+
+def quantization(view: View, interval: Interval, published: Sequence[tuple[Value, ...]] = ()) -> Table:
+    """32-bit against 8-bit on each device: both times of a pair that was measured alike, and their ratio.
+
+    Args:
+        view: what was measured.
+        interval: the ratio of medians with its interval.
+        published: rows of others in the same columns; they stand below ours.
+    """
+    columns = (
+        Column("Model"),
+        Column("Device"),
+        Column("CPU"),
+        Column("ABI"),
+        Column("Threads", "right"),
+        Column("Time (32-bit)", "right"),
+        Column("Time (8-bit)", "right"),
+        Column("Speed-up", "right"),
+    )
+    rows: list[tuple[Value, ...]] = []
+    for item in lineage(view.material.held):
+        child, parent = item.artifact, parent_of(view.material, item)
+        if child.parent is None or not is_quantized(child.name, child.parent.relation):
+            continue
+        if is_quantized(child.parent.name, parent.parent.relation if parent and parent.parent else None):
+            continue
+        places = sorted(
+            {
+                (device_of(c), c.abi, c.threads_requested)
+                for c in view.best.values()
+                if c.artifact_sha256 == child.digest
+            }
+        )
+        for device, abi, threads in places:
+            pair = pair_alike(
+                child,
+                view.material.cells(child.digest, device, abi, threads),
+                view.material.cells(child.parent.digest, device, abi, threads),
+            )
+            times: tuple[Value, Value]
+            if isinstance(pair, Missing):
+                times = (
+                    view.latency_at(child.parent.digest, device, abi, threads),
+                    view.latency_at(child.digest, device, abi, threads),
+                )
+            else:
+                times = (view.latency(pair[1]), view.latency(pair[0]))
+            soc = next((c.device.soc for c in view.cells_of(device) if c.device.soc), None)
+            rows.append(
+                (
+                    Text(split_name(child.parent.name)[0] if child.name.endswith("-quant") else child.name),
+                    Text(view.title(device)),
+                    Text(soc) if soc else Missing("not known"),
+                    Text(abi),
+                    Text(str(threads)),
+                    *times,
+                    speed_up(pair, interval),
+                )
+            )
+    return Table("Quantization speed-up (times in ms)", columns, (*rows, *published))
+
+
+def accuracy(view: View) -> Table:
+    """Accuracy, size and strategy of every model of the zoo, with the differences to its parent."""
+    columns = (
+        Column("Model"),
+        Column("Strategy"),
+        Column("Metric"),
+        Column("Accuracy (95% interval)"),
+        Column("Δ to parent", "right"),
+        Column("Size (MB)", "right"),
+        Column("Δ size", "right"),
+        Column("Parameters", "right"),
+        Column("MACs (M)", "right"),
+        Column("Parent"),
+    )
+    counts = _counts(view.material.held)
+    rows: list[tuple[Value, ...]] = []
+    for item in lineage(view.material.held):
+        artifact, parent = item.artifact, parent_of(view.material, item)
+        found = headline(artifact)
+        model, strategy = split_name(artifact.name)
+        rows.append(
+            (
+                _name(Held(artifact), counts[artifact.name]) if counts[artifact.name] > 1 else Text(model),
+                Text(strategy),
+                Text(found.metric) if found else Missing("none"),
+                score(found, artifact.digest) if found else Missing("not measured"),
+                accuracy_change(artifact, parent),
+                Size(artifact.size_bytes),
+                size_change(artifact, parent),
+                Missing("not recorded") if artifact.parameters is None else Text(f"{artifact.parameters:,}"),
+                Missing("not recorded") if artifact.macs is None else Text(f"{artifact.macs / 1e6:.1f}"),
+                Text(artifact.parent.name) if artifact.parent else Missing("none"),
+            )
+        )
+    return Table("Accuracy and size", columns, tuple(rows))

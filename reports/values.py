@@ -1,0 +1,97 @@
+"""What stands in a table: typed values, columns, rows. They know nothing of Markdown or HTML; renderers draw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Align = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words. ``code`` sets them as something to type; ``published`` as taken from a document."""
+
+    text: str
+    code: bool = False
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An empty cell and the reason why it is empty."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Latency:
+    """A latency: median and half-width of its 95% interval in ms, marks, the cell it can be traced to."""
+
+    median_ms: float
+    half_ms: float | None
+    marks: tuple[str, ...]
+    cell: str
+    setup: str = ""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster, with its 95% interval; ``caveats`` name what is wrong with the cells behind it."""
+
+    value: float
+    low: float
+    high: float
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric with its 95% interval where one can be told, and on how many samples of what it was measured."""
+
+    value: float
+    unit: str
+    low: float | None
+    high: float | None
+    samples: int
+    dataset: str
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference to the parent; ``low`` and ``high`` where an interval can be told."""
+
+    value: float
+    unit: str
+    decimals: int
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """A file size."""
+
+    size: int
+
+
+Value = Text | Missing | Latency | Ratio | Score | Change | Size
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading and how it is aligned."""
+
+    heading: str
+    align: Align = "left"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it shows, its columns and rows, and the notes below it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    notes: tuple[str, ...] = ()

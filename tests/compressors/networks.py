@@ -1,0 +1,63 @@
+"""Small networks that recipes of the tests name as ``tests.compressors.networks:FUNCTION``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Small(nn.Module):
+    """A stem, a depthwise and two pointwise convolutions, a classifier: every kind of layer a phone network has."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU6(),
+            nn.Conv2d(32, 32, 3, 1, 1, groups=32, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU6(),
+            nn.Conv2d(32, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU6(),
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU6(),
+        )
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.classifier(self.features(x).mean((2, 3), keepdim=True).flatten(1))
+        return out
+
+
+def small(channels: int = 384, classes: int = 10) -> nn.Module:
+    return Small(channels, classes)
+
+
+class WithSort(nn.Module):
+    """Cannot be converted: its shape depends on its data."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[x > 0].unique().unsqueeze(0)
+
+
+class Functional(nn.Module):
+    """Works outside modules, where hooks do not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(4, 3, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, self.kernel)
+
+
+def no_module() -> str:
+    return "text"
+
+
+def wants_even(channels: int) -> nn.Module:
+    if channels % 2:
+        raise ValueError("channels must be even")
+    return nn.Conv2d(3, channels, 1)

@@ -1,0 +1,117 @@
+"""Checkpoints: what loads, and what each other file is told."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from compressors import architectures
+from compressors.checkpoint import load_into, write_state
+from pocketzoo.errors import BadInput
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+
+@pytest.mark.parametrize("wrapped", [None, "state_dict", "model"])
+def test_a_torch_checkpoint_loads(tmp_path: Path, wrapped: str | None) -> None:
+    source, target = net(), net()
+    state = source.state_dict()
+    torch.save({wrapped: state, "epoch": 3} if wrapped else state, tmp_path / "w.pth")
+    load_into(target, tmp_path / "w.pth", "net")
+    assert all(torch.equal(value, target.state_dict()[key]) for key, value in state.items())
+
+
+def test_safetensors_are_written_the_same_twice_and_load(tmp_path: Path) -> None:
+    source, target = net(), net()
+    write_state(source, tmp_path / "a.safetensors")
+    write_state(source, tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    load_into(target, tmp_path / "a.safetensors", "net")
+    assert torch.equal(source[0].weight, target[0].weight)  # type: ignore[index,arg-type]
+
+
+def test_a_checkpoint_older_than_batch_norms_counter_loads(tmp_path: Path) -> None:
+    state = {key: value for key, value in net().state_dict().items() if "num_batches" not in key}
+    torch.save(state, tmp_path / "w.pth")
+    load_into(net(), tmp_path / "w.pth", "net")
+
+
+def test_a_checkpoint_of_another_network_says_which_keys_differ(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(*[nn.Linear(2, 2) for _ in range(9)]).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(BadInput) as caught:
+        load_into(architectures.build("mobilenetv2", width=0.1), tmp_path / "w.pth", "mobilenetv2")
+    text = caught.value.as_text()
+    assert "not one of mobilenetv2" in text
+    assert "262 missing: features.0.0.weight" in text
+    assert "18 unexpected: 0.weight, 0.bias, 1.weight, 1.bias, and 14 more" in text
+
+
+def test_other_shapes_are_told_and_nothing_is_changed(tmp_path: Path) -> None:
+    model = net()
+    before = model[0].weight.clone()  # type: ignore[index,operator,union-attr]
+    torch.save({**model.state_dict(), "0.bias": torch.zeros(7), "0.weight": before * 2}, tmp_path / "w.pth")
+    with pytest.raises(BadInput, match="not one of net") as caught:
+        load_into(model, tmp_path / "w.pth", "net")
+    assert "1 other shape: 0.bias (7,) instead of (4,)" in caught.value.as_text()
+    assert torch.equal(model[0].weight, before)  # type: ignore[index,arg-type]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    state = net().state_dict()
+    state["1.weight"][2] = value
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(BadInput, match="NaN or infinite") as caught:
+        load_into(net(), tmp_path / "w.pth", "net")
+    assert "1.weight" in caught.value.as_text()
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path("evil-was-here"),))
+
+
+def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(BadInput, match="not loaded"):
+        load_into(net(), tmp_path / "w.pth", "net")
+    torch.save({"a": Evil()}, tmp_path / "w2.pth")
+    with pytest.raises(BadInput, match="not loaded"):
+        load_into(net(), tmp_path / "w2.pth", "net")
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04 truncated"])
+def test_files_that_are_no_checkpoints(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        load_into(net(), tmp_path / name, "net")
+    assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_truncated_checkpoint(tmp_path: Path) -> None:
+    torch.save(net().state_dict(), tmp_path / "w.pth")
+    data = (tmp_path / "w.pth").read_bytes()
+    (tmp_path / "w.pth").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadInput):
+        load_into(net(), tmp_path / "w.pth", "net")
+
+
+def test_a_whole_model_or_a_list_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "w.pth")
+    with pytest.raises(BadInput, match="not a state dict"):
+        load_into(net(), tmp_path / "w.pth", "net")
+
+
+def test_a_missing_file_says_how_to_give_one(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_into(net(), tmp_path / "no.pth", "net")
+    assert "--set weights=FILE" in caught.value.as_text()
