@@ -147,9 +147,8 @@ def _in_tree(tree: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     path: list[str | int] = []
     node = tree
     for index, part in enumerate(loc):
-        if isinstance(node, Mapping) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+        listed = isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if listed or (isinstance(node, Mapping) and part in node):
             node = node[part]
         elif not (index == len(loc) - 1 and isinstance(node, Mapping) and isinstance(part, str)):
             continue  # the name of a union member; the last part may be the key that is missing

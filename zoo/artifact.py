@@ -142,5 +142,10 @@ class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def encode(record: Struct) -> bytes:
-    """The canonical JSON of a record: keys sorted, indented, ending in a newline, so equal records are equal bytes."""
-    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=2) + b"\n"
+    """The canonical JSON of a record: keys sorted, indented, ending in a newline, so equal records are equal bytes.
+
+    A record made in memory may hold 2 where a field is a float, and one that was read holds 2.0; both are written as
+    what is read back.
+    """
+    as_read = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+    return msgspec.json.format(msgspec.json.encode(as_read, order="deterministic"), indent=2) + b"\n"

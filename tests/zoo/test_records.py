@@ -38,6 +38,11 @@ def test_records_survive_being_written_and_equal_records_are_equal_bytes() -> No
     assert encode(decode_artifact(reordered, "here")) == encode(ARTIFACT)
 
 
+def test_whole_numbers_in_fractional_fields_are_written_the_way_they_are_read() -> None:
+    whole = Accuracy(metric="top1", value=90, dataset="d", split="s", samples=20, measured_on="c" * 64)
+    assert encode(whole) == encode(ARTIFACT.accuracy[0])
+
+
 def changed(path: list[Any], value: Any) -> bytes:
     document = json.loads(encode(ARTIFACT))
     place = document
