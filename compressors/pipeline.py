@@ -71,8 +71,8 @@ def _make(
     built = stages.build()
     made = stages.export(built)
     stages.compare(built, made)
-    for index, step in enumerate(recipe.steps):
-        made = stages.quantize(made, step, index)
+    for step in recipe.steps:
+        made = stages.quantize(made, step)
     file, sha256 = made.file(FILE), made.files[FILE]
     answers = stages.evaluate(file, sha256)
     facts = tflite.inspect(file)

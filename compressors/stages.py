@@ -157,8 +157,8 @@ class Stages:
         )
         self.notes.append(f"export: against the torch network, {note(done.result)}")
 
-    def quantize(self, made: Finished, step: Quantize, index: int) -> Finished:
-        """The file quantized by the recipe's step number ``index``."""
+    def quantize(self, made: Finished, step: Quantize) -> Finished:
+        """The file quantized as the step says."""
         calibrates = step.scheme == "static-int8"
         section = self.recipe.data.calibration
         photos, crops = self.inputs.calibration, section.crops if section else 0
@@ -195,7 +195,7 @@ class Stages:
             return {"bytes": target.stat().st_size}
 
         total = len(photos) * max(1, crops) if calibrates else None
-        done = self._stage(f"step {index}: quantize {step.scheme}", depends, work, _size_note, total=total)
+        done = self._stage(f"quantize {step.scheme}", depends, work, _size_note, total=total)
         if calibrates:
             how = f"{crops} random crops each" if crops else "the centre of each"
             self.notes.append(

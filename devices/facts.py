@@ -25,7 +25,9 @@ class DeviceFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The device as probed.
 
     ``fingerprint`` is the SHA-256 of the facts that decide a latency (SoC, model, OS build, kernel, ABIs, cores): two
-    measurements are of the same device only where it is equal. ``abis`` holds what an ELF of that class proved.
+    measurements are of the same device only where it is equal. ``abis`` holds what an ELF of that class proved, best
+    first; ``abi_proofs`` says how, by ABI. ``properties`` are the device's own names for itself that an inventory's
+    ``expect`` may ask for: getprop keys of a phone, ``gpu`` of a server.
     """
 
     name: str
@@ -39,14 +41,17 @@ class DeviceFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     clusters: tuple[ClusterFacts, ...] = ()
     ram_bytes: int | None = None
     cpu_features: tuple[str, ...] = ()
+    abi_proofs: dict[str, str] = {}
+    properties: dict[str, str] = {}
     unknown: dict[str, str] = {}
 
 
 class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The device at one moment.
 
-    Temperatures in degrees Celsius by zone, frequencies in MHz by CPU number, load as the 1-minute average, time in
-    UTC (ISO 8601).
+    Temperatures in degrees Celsius by zone, frequencies in MHz by CPU number ("0", or "gpu0"), load as the 1-minute
+    average, time in UTC (ISO 8601). ``max_frequencies_mhz`` is what the governor may use at this moment: below the
+    cluster's ``max_mhz`` where the system has capped it.
     """
 
     time: str

@@ -46,6 +46,7 @@ def _request_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def plan(as_json: bool, **options: Any) -> None:
     """What would be measured: the cells, which are measured already, which cannot run and why, and the time."""
     from harness.campaign import bench_on, check_devices, entries_of, estimate_s, plan_for
+    from harness.job import threads_text
     from harness.listing import plan_record
     from harness.results import Results
     from zoo.store import Store
@@ -67,7 +68,9 @@ def plan(as_json: bool, **options: Any) -> None:
             state = "measured" if cell.key in known else "to run"
             click.echo(f"{state:<9} {cell.label}  cell {cell.key[:12]}")
         for case in planned.impossible:
-            click.echo(f"cannot    {case.model} on {case.device}, {case.abi}, {case.threads} threads: {case.reason}")
+            click.echo(
+                f"cannot    {case.model} on {case.device}, {case.abi}, {threads_text(case.threads)}: {case.reason}"
+            )
         missing = sum(cell.key not in known for cell in planned.cells)
         time = "not known before a first run of each model" if seconds is None else f"about {_duration(seconds)}"
         click.echo(f"{device}: {missing} of {len(planned.cells)} cells to run, {time if missing else 'nothing to do'}")
@@ -85,6 +88,7 @@ def plan(as_json: bool, **options: Any) -> None:
 def run(*, as_json: bool, publish_: bool, fresh: bool, seed: int, deadline: float | None, **options: Any) -> None:
     """Measure models on devices; each repeat is a process of its own and is stored as soon as it ends."""
     from harness.campaign import bench_on, check_devices, entries_of, measure, plan_for, publish
+    from harness.job import threads_text
     from harness.listing import cell_record, results_text
     from harness.progress import Shown
     from harness.results import Results
@@ -105,7 +109,8 @@ def run(*, as_json: bool, publish_: bool, fresh: bool, seed: int, deadline: floa
             with bench_on(request, device) as bench, Shown() as progress:
                 planned = plan_for(request, bench, entries)
                 cannot += [
-                    f"{i.model} on {i.device}, {i.abi}, {i.threads} threads: {i.reason}" for i in planned.impossible
+                    f"{i.model} on {i.device}, {i.abi}, {threads_text(i.threads)}: {i.reason}"
+                    for i in planned.impossible
                 ]
                 outcome = measure(
                     bench, planned, entries, store, results,

@@ -60,5 +60,9 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def label(self) -> str:
         """The cell in a line of talk."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        return f"{self.model} on {self.device}, {self.abi}, {threads}"
+        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}"
+
+
+def threads_text(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return "1 thread" if count == 1 else f"{count} threads"

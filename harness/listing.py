@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from harness.job import threads_text
 from harness.plan import Plan
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
@@ -59,7 +60,7 @@ def results_text(measurements: Sequence[Measurement], *, reused: Collection[str]
         parts += [f"{model}  sha256:{cells[0].artifact_sha256[:12]}", measurement_table(cells), ""]
     doubts = [m for m in measurements if m.verdict.name != "valid"]
     for m in doubts:
-        parts.append(f"{m.verdict.name}: {m.model}, {m.abi}, {m.threads_requested} threads: {m.verdict.reason}")
+        parts.append(f"{m.verdict.name}: {m.model}, {m.abi}, {threads_text(m.threads_requested)}: {m.verdict.reason}")
     if reused:
         parts.append(f"{len(reused)} of {len(measurements)} cells were measured before; --fresh measures them again")
     return "\n".join(parts).rstrip()

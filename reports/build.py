@@ -88,7 +88,7 @@ def summary_text(view: View, interval: Interval) -> str:
         return markdown.terminal(tables.accuracy(view)) if view.material.held else pages.NEXT_STEPS
     parts = []
     for device in view.devices:
-        table = tables.summary(view, device, interval)
+        table = tables.brief(view, device, interval)
         parts.append(f"{table.title}\n\n{markdown.terminal(table)}")
     return "\n\n".join(parts)
 

@@ -30,7 +30,7 @@ from reports.compare import (
     speed_up,
 )
 from reports.values import Column, Latency, Missing, Size, Table, Text, Value
-from zoo.artifact import Artifact
+from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
 
 THREADS = (1, 2, 4)
@@ -188,6 +188,33 @@ def summary(view: View, device: DeviceKey, interval: Interval) -> Table:
         left = len(view.material.held) - len(tagged)
         notes.append(f"{left} {'entry' if left == 1 else 'entries'} without a tag: see latency.md.")
     return Table(view.title(device), tuple(columns), tuple(rows), tuple(notes))
+
+
+def brief(view: View, device: DeviceKey, interval: Interval) -> Table:
+    """The same for a terminal of 80 columns: a row for each model, ABI and thread count that was measured."""
+    cells = view.cells_of(device)
+    tagged = [item for item in view.material.held if item.tags]
+    counts = _counts(tagged)
+    columns = [Column("Model"), Column("MB", "right"), Column("Top-1", "right"), Column("ABI"), Column("T", "right")]
+    columns += [Column("Latency (ms)"), Column("Speed-up")]
+    rows = []
+    for item in lineage(tagged):
+        artifact = item.artifact
+        found = headline(artifact)
+        top1 = Text(f"{found.value:.1f}% n={found.samples}" if found else "-", published=_is_published(found))
+        head: tuple[Value, ...] = (_name(item, counts[artifact.name]), Size(artifact.size_bytes), top1)
+        for abi in _abis(cells):
+            for count in _threads(c for c in cells if c.abi == abi):
+                latency_ = view.latency_at(artifact.digest, device, abi, count)
+                ratio = _speed_up(view, item, (device, abi, count), interval)
+                short = Text("") if isinstance(ratio, Missing) else ratio
+                rows.append((*head, Text(abi), Text(str(count)), latency_, short))
+                head = (Text(""),) * 3
+    return Table(view.title(device), tuple(columns), tuple(rows))
+
+
+def _is_published(found: Accuracy | None) -> bool:
+    return found is not None and found.provenance == "published"
 
 
 def _score(artifact: Artifact) -> Value:

@@ -103,39 +103,38 @@ def latest_per_cell(measurements: tuple[Measurement, ...]) -> list[Measurement]:
 
 
 def measurement_table(measurements: list[Measurement]) -> str:
-    """Latencies, each with its verdict, its provenance and its protocol."""
+    """Latencies with their verdicts, a table for each way of measuring; its heading says device, ABI and protocol.
+
+    Narrow enough for a terminal of 80 columns.
+    """
+    groups: dict[str, list[Measurement]] = {}
+    for m in measurements:
+        groups.setdefault(_how(m), []).append(m)
+    return "\n\n".join(f"{how}\n\n{_rows(group)}" for how, group in groups.items())
+
+
+def _how(m: Measurement) -> str:
+    pinned = f", CPUs {m.affinity}" if m.affinity else ""
+    where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
+    protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
+    return f"{m.device.name}, {m.abi}{pinned}, {where}, {protocol}"
+
+
+def _rows(measurements: list[Measurement]) -> str:
     rows = []
     for m in measurements:
         s = m.summary
-        threads = str(m.threads_requested)
-        if m.threads_actual is not None and m.threads_actual != m.threads_requested:
-            threads += f" (ran {m.threads_actual})"
+        ran = "" if m.threads_actual in (None, m.threads_requested) else f" (ran {m.threads_actual})"
         rows.append(
             [
-                m.device.name,
-                m.abi,
-                threads,
+                f"{m.threads_requested}{ran}",
                 f"{s.median_ms:.3f}" if s else NO_VALUE,
                 f"{s.ci95_ms[0]:.3f} to {s.ci95_ms[1]:.3f}" if s else NO_VALUE,
                 f"{s.p90_ms:.3f}" if s else NO_VALUE,
                 m.verdict.name,
-                m.provenance,
-                f"{m.warmup}+{m.runs} x {len(m.repeats)}",
                 m.job_key[:12],
             ]
         )
-    headers = [
-        "Device",
-        "ABI",
-        "Threads",
-        "Median ms",
-        "95% interval",
-        "p90 ms",
-        "Verdict",
-        "Measured on",
-        "Protocol",
-        "Cell",
-    ]
-    return tabulate(
-        rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=("left",) * 2 + ("right",) * 4
-    )
+    headers = ["Threads", "Median ms", "95% interval", "p90 ms", "Verdict", "Cell"]
+    align = ("left", "right", "right", "right", "left", "left")
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

@@ -98,7 +98,9 @@ def test_the_report_has_the_table_the_plots_and_the_samples(demo: Demo) -> None:
     for picture in re.findall(r"\]\(([^)]+\.svg)\)", text):
         assert (demo.out / picture).stat().st_size > 1000
     cells = json.loads((demo.out / "cells.json").read_text())
-    assert sum("samples_ns" in json.dumps(cell) for cell in cells.get("cells", cells)) or "samples_ns" in json.dumps(cells)
+    assert sum("samples_ns" in json.dumps(cell) for cell in cells.get("cells", cells)) or "samples_ns" in json.dumps(
+        cells
+    )
 
 
 def test_the_demo_ends_with_the_table_and_three_commands(demo: Demo) -> None:

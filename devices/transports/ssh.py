@@ -1,0 +1,362 @@
+"""A board or server over ssh: agent, keys, ~/.ssh/config; a host key that is not recorded is never accepted."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import io
+import select
+import shlex
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import paramiko
+
+from devices import spec as written
+from devices.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    DeviceError,
+    DeviceMissing,
+    DeviceOffline,
+    HostKeyRejected,
+    NotAuthorised,
+    OutputTooLarge,
+    TransferRefused,
+    tail,
+)
+from devices.quoting import command_line
+from devices.transport import MOST_OUTPUT, Completed, checked
+from pocketzoo.files import replacing
+
+CONNECT_S = 15.0
+ALIVE_S = 15  # between keep-alive messages, so that a network that drops idle connections does not drop ours
+BLOCK = 1 << 15
+WINDOW = 1 << 24  # bytes that may be under way to us
+
+
+class Address:
+    """Where an ssh entry leads, after ~/.ssh/config: host, port, user, keys, known_hosts files, proxy command."""
+
+    def __init__(self, way: written.SshTransport, config: Path | None = None) -> None:
+        path = config if config is not None else Path("~/.ssh/config").expanduser()
+        options = paramiko.SSHConfig()
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                options.parse(file)
+        found = options.lookup(way.host)
+        self.host = str(found.get("hostname", way.host))
+        self.port = way.port if way.port is not None else int(found.get("port", 22))
+        self.user = way.user or str(found.get("user", "")) or getpass.getuser()
+        keys = [way.key] if way.key else [str(key) for key in found.get("identityfile", [])]
+        self.keys = [key for key in (Path(text).expanduser() for text in keys) if way.key or key.is_file()]
+        files = [way.known_hosts] if way.known_hosts else str(found.get("userknownhostsfile", "")).split()
+        self.known_hosts = [Path(text).expanduser() for text in files or ["~/.ssh/known_hosts"]]
+        jump = found.get("proxyjump")
+        self.proxy = f"ssh -W {self.host}:{self.port} {shlex.quote(str(jump))}" if jump else found.get("proxycommand")
+
+    @property
+    def name(self) -> str:
+        """The host as known_hosts files call it."""
+        return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.name}"
+
+    def socket(self) -> socket.socket | paramiko.ProxyCommand:
+        """A connection to the host, or to its proxy command.
+
+        Raises:
+            DeviceMissing: no such host, or nothing listens there.
+        """
+        if self.proxy:
+            return paramiko.ProxyCommand(str(self.proxy))
+        try:
+            connection = socket.create_connection((self.host, self.port), timeout=CONNECT_S)
+            # Small messages in both directions must not wait for each other's delayed acknowledgements.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except OSError as error:
+            raise DeviceMissing(
+                f"no ssh server answers at {self.name}: {error.strerror or error}",
+                hint="switch it on, check `host` and `port` in the inventory, and try: "
+                f"ssh -p {self.port} {self.user}@{self.host}",
+            ) from error
+
+    def recorded(self) -> paramiko.HostKeys:
+        """The host keys of the known_hosts files; those of the system only where none is written."""
+        keys = paramiko.HostKeys()
+        for path in (Path("/etc/ssh/ssh_known_hosts"), *self.known_hosts):
+            if path.is_file():
+                keys.load(str(path))
+        return keys
+
+
+class SshTransport:
+    """Implements :class:`devices.transport.Transport` over one ssh connection."""
+
+    def __init__(self, way: written.SshTransport) -> None:
+        self.address = Address(way)
+        self.where = str(self.address)
+        self._client: paramiko.SSHClient | None = None
+        self._was_connected = False
+
+    def run(self, argv: Sequence[str], *, deadline_s: float, env: Mapping[str, str], stdin: bytes) -> Completed:
+        """See :meth:`devices.transport.Transport.run`. At the deadline the session ends what runs on."""
+        command = checked(argv, env)
+        start = time.monotonic()
+        stdout, stderr = io.BytesIO(), io.BytesIO()
+        try:
+            line = command_line(command, env)
+            code = self._converse(line, io.BytesIO(stdin), stdout, stderr, start + deadline_s)
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"the command did not end within {deadline_s:g} s and was killed",
+                command=command,
+                output=tail(stdout.getvalue(), stderr.getvalue()),
+            ) from error
+        except OverflowError as error:
+            raise OutputTooLarge(
+                f"the command printed more than {MOST_OUTPUT >> 20} MiB and was ended", command=command
+            ) from error
+        return Completed(
+            argv=command,
+            exit_code=code,
+            stdout=stdout.getvalue(),
+            stderr=stderr.getvalue(),
+            seconds=time.monotonic() - start,
+        )
+
+    def push(self, local: Path, remote: str, *, deadline_s: float) -> None:
+        """See :meth:`devices.transport.Transport.push`. Through ``cat``: sftp loses why a file cannot be written."""
+        try:
+            reading = local.open("rb")
+        except OSError as error:
+            raise TransferRefused(f"cannot read {local}: {error.strerror}") from error
+        line = command_line(["sh", "-c", 'cat > "$1"', "sh", remote], {})
+        with reading:
+            self._transfer(line, reading, io.BytesIO(), f"cannot write {remote}", deadline_s)
+
+    def pull(self, remote: str, local: Path, *, deadline_s: float) -> None:
+        """See :meth:`devices.transport.Transport.pull`."""
+        with replacing(local, durable=False) as writing:
+            line = command_line(["sh", "-c", 'exec cat < "$1"', "sh", remote], {})
+            self._transfer(line, io.BytesIO(), writing, f"cannot read {remote}", deadline_s, limited=False)
+
+    def close(self) -> None:
+        """End the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _transfer(
+        self, line: bytes, source: IO[bytes], sink: IO[bytes], what: str, deadline_s: float, *, limited: bool = True
+    ) -> None:
+        stderr = io.BytesIO()
+        try:
+            code = self._converse(line, source, sink, stderr, time.monotonic() + deadline_s, limited=limited)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"{what}: it did not end within {deadline_s:g} s") from error
+        if code:
+            said = stderr.getvalue().decode("utf-8", "replace").strip() or f"exit {code}"
+            full = "space left" in said or "quota" in said.lower()
+            raise TransferRefused(f"{what}: {said}", hint="free some space there: df -h" if full else None)
+
+    def _converse(
+        self,
+        line: bytes,
+        source: IO[bytes],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        until: float,
+        *,
+        limited: bool = True,
+    ) -> int:
+        """Run a line; TimeoutError at the deadline, OverflowError at too much output, else its exit code."""
+        with self._mapped(), contextlib.closing(self._channel(line, until)) as channel:
+            pending: bytes | None = source.read(BLOCK)
+            arrived = 0
+            while True:
+                moved = 0
+                while channel.recv_ready() and (chunk := channel.recv(BLOCK)):
+                    moved += stdout.write(chunk)
+                while channel.recv_stderr_ready() and (chunk := channel.recv_stderr(BLOCK)):
+                    moved += stderr.write(chunk)
+                arrived += moved
+                if limited and arrived > MOST_OUTPUT:
+                    raise OverflowError
+                if pending is not None and channel.send_ready():
+                    pending, sent = _feed(channel, pending, source)
+                    moved += sent
+                if moved:
+                    if time.monotonic() >= until:
+                        raise TimeoutError
+                    continue
+                if channel.exit_status_ready() and (channel.eof_received or channel.closed):
+                    if channel.exit_status < 0:
+                        raise ConnectionLost(f"the connection to {self.where} dropped before the exit code arrived")
+                    if not channel.recv_ready() and not channel.recv_stderr_ready():
+                        return channel.exit_status
+                    continue
+                self._wait(channel, until, sending=pending is not None)
+
+    def _wait(self, channel: paramiko.Channel, until: float, *, sending: bool) -> None:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        # Room to send and a broken connection are not announced on the descriptor: look now and then.
+        pause = min(left, 0.005 if sending else 0.25)
+        if channel.eof_received:  # the descriptor is readable for ever; only the exit code is still to come
+            channel.status_event.wait(pause)
+        else:
+            select.select([channel], [], [], pause)
+        transport = channel.get_transport()
+        if not transport.is_active() and not channel.exit_status_ready():
+            raise ConnectionLost(f"the connection to {self.where} dropped")
+
+    def _channel(self, line: bytes, until: float) -> paramiko.Channel:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        transport = self._connected(left)
+        channel = transport.open_session(window_size=WINDOW, timeout=max(0.1, until - time.monotonic()))
+        channel.settimeout(max(0.1, until - time.monotonic()))
+        channel.exec_command(line)  # bytes: what a file name is made of
+        return channel
+
+    def _connected(self, left: float) -> paramiko.Transport:
+        if self._client is not None:
+            transport = self._client.get_transport()
+            if transport is not None and transport.is_active():
+                return transport
+            self.close()
+        try:
+            self._client = connect(self.address, min(left, CONNECT_S))
+        except DeviceMissing as error:
+            if self._was_connected:  # it was there a moment ago and may come back
+                raise DeviceOffline(error.what, hint=error.hint) from error
+            raise
+        self._was_connected = True
+        transport = self._client.get_transport()
+        if transport is None:
+            raise ConnectionLost(f"the connection to {self.where} dropped")
+        transport.set_keepalive(ALIVE_S)
+        return transport
+
+    @contextlib.contextmanager
+    def _mapped(self) -> Iterator[None]:
+        """paramiko's and the socket's errors as ours. A new error of paramiko is one of its SSHException."""
+        try:
+            yield
+        except (DeviceError, TimeoutError, OverflowError):
+            raise
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self.close()
+            raise ConnectionLost(f"the connection to {self.where} broke: {error or type(error).__name__}") from error
+
+
+def connect(address: Address, timeout_s: float) -> paramiko.SSHClient:
+    """An authenticated connection to a host whose key is recorded.
+
+    Raises:
+        DeviceMissing: nothing answers there.
+        HostKeyRejected: its key is not recorded, or is another one than recorded.
+        NotAuthorised: no key or agent that it accepts.
+        DeviceOffline: it answered, and then not as an ssh server.
+    """
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    client.get_host_keys().update(address.recorded())
+    trust = f"ssh-keygen -F '{address.name}' shows what is recorded; `devices trust NAME` shows and records its key"
+    try:
+        client.connect(
+            address.host,
+            port=address.port,
+            username=address.user,
+            key_filename=[str(key) for key in address.keys] or None,  # type: ignore[arg-type]  # a list is taken too
+            timeout=timeout_s,
+            banner_timeout=timeout_s,
+            auth_timeout=timeout_s,
+            channel_timeout=timeout_s,
+            look_for_keys=not address.keys,
+            sock=address.socket(),
+        )
+    except paramiko.BadHostKeyException as error:
+        client.close()
+        raise HostKeyRejected(
+            f"{address.name} shows another host key than the one recorded for it: {fingerprint(error.key)}, "
+            f"recorded {fingerprint(error.expected_key)}",
+            hint="find out why; where it was installed anew: "
+            f"ssh-keygen -R '{address.name}', then `devices trust NAME`",
+        ) from error
+    except (paramiko.PasswordRequiredException, paramiko.AuthenticationException) as error:
+        client.close()
+        tried = ", ".join(str(key) for key in address.keys) or "the agent's and ~/.ssh's keys"
+        raise NotAuthorised(
+            f"{address} accepts none of our keys: {error}",
+            output=(f"tried: {tried}",),
+            hint=f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}, or write `key` in the "
+            "inventory",
+        ) from error
+    except FileNotFoundError as error:
+        client.close()
+        raise NotAuthorised(f"there is no key {error.filename}", hint="mend `key` in the inventory") from error
+    except paramiko.SSHException as error:
+        client.close()
+        if "not found in known_hosts" in str(error):
+            raise HostKeyRejected(f"the host key of {address.name} is not recorded", hint=trust) from error
+        raise DeviceOffline(f"{address} does not answer as an ssh server: {error}") from error
+    except (OSError, EOFError) as error:
+        client.close()
+        raise DeviceOffline(f"the connection to {address} broke: {error or type(error).__name__}") from error
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def host_key(address: Address) -> paramiko.PKey:
+    """The key a host shows now, without logging in.
+
+    Raises:
+        DeviceMissing, DeviceOffline: nothing answers there, or not as an ssh server.
+    """
+    transport = paramiko.Transport(address.socket())
+    try:
+        transport.start_client(timeout=CONNECT_S)
+        return transport.get_remote_server_key()
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise DeviceOffline(f"{address} does not answer as an ssh server: {error}") from error
+    finally:
+        transport.close()
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """``ssh-ed25519 SHA256:...``, as ssh prints it."""
+    return f"{key.get_name()} {key.fingerprint}"
+
+
+def record(address: Address, key: paramiko.PKey) -> Path:
+    """Append a host's key to its first known_hosts file; returns the file."""
+    path = address.known_hosts[0]
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = path.read_bytes() if path.is_file() else b""
+    separator = b"" if not before or before.endswith(b"\n") else b"\n"
+    with path.open("ab") as file:
+        file.write(separator + f"{address.name} {key.get_name()} {key.get_base64()}\n".encode())
+    return path
+
+
+def _feed(channel: paramiko.Channel, pending: bytes, source: IO[bytes]) -> tuple[bytes | None, int]:
+    """Send the next block, or the end of the input; returns what is left to send, None after the end."""
+    if not pending:
+        channel.shutdown_write()
+        return None, 1
+    try:
+        sent = channel.send(pending)
+    except OSError:
+        return None, 0  # it does not want the rest; the exit code says why
+    return pending[sent:] or source.read(BLOCK), sent
