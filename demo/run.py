@@ -1,6 +1,6 @@
 """The main job, as a person would type it: compress, measure, publish, report. ``make demo`` runs this.
 
-Every line that starts with ``$`` is a command of pocketzoo, run as it is shown. State goes to $POCKETZOO_HOME or the
+Every line that starts with ``>`` is a command of pocketzoo, run as it is shown. State goes to $POCKETZOO_HOME or the
 platform's data directory, so that ``zoo list`` shows the result afterwards. A second run reuses what has not changed.
 """
 
@@ -50,7 +50,7 @@ def main() -> int:
     start = time.monotonic()
     steps = commands(options.data, options.out)
     for number, (purpose, argv) in enumerate(steps, start=1):
-        print(f"\n[{number}/{len(steps)}] {purpose}\n$ {shlex.join(argv)}", flush=True)
+        print(f"\n[{number}/{len(steps)}] {purpose}\n> {shlex.join(argv)}", flush=True)
         try:
             code = subprocess.run([str(scripts / argv[0]), *argv[1:]], check=False, env=os.environ).returncode
         except KeyboardInterrupt:

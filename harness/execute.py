@@ -11,6 +11,7 @@ import msgspec
 
 from devices.errors import DeadlineExceeded, OutputTooLarge
 from devices.facts import DeviceFacts
+from devices.probe import check_expectations
 from devices.session import Session
 from harness.job import Cell, Protocol
 from harness.plan import blocks
@@ -72,6 +73,7 @@ def prepare(session: Session) -> Bench:
             hint="write `runner: python` for this device in an inventory file and pass it with --inventory",
         )
     facts = session.facts()
+    check_expectations(session.spec, facts)
     agent = {sha256_file(python.AGENT): python.AGENT}
     placed = session.push(agent)
     argv = python.describe_argv(session.python, placed[next(iter(agent))])

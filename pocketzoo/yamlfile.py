@@ -17,6 +17,16 @@ from pocketzoo.names import did_you_mean
 LARGEST = 4 << 20  # bytes; a file a person writes is far smaller, and aliases can blow up what is parsed
 
 
+# pydantic's words for these name Python's types; a person wrote YAML.
+EXPECTED = {
+    "tuple_type": "expected a list: [a, b] or lines that begin with -",
+    "list_type": "expected a list: [a, b] or lines that begin with -",
+    "dict_type": "expected a mapping (key: value)",
+    "model_type": "expected a mapping (key: value)",
+    "model_attributes_type": "expected a mapping (key: value)",
+}
+
+
 class Section(BaseModel):
     """Base of every part of a file a person writes: unknown keys are errors, values are not converted between kinds."""
 
@@ -56,9 +66,7 @@ def parse(text: str, where: str) -> CommentedMap:
         mark = error.problem_mark or error.context_mark
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
         problem = (error.problem or error.context or "not YAML").strip().splitlines()[0]
-        raise BadInput(
-            f"not valid YAML: {problem}", where=place, hint="check the indentation around that line"
-        ) from error
+        raise BadInput(f"not valid YAML: {problem}", where=place, hint=_yaml_hint(problem)) from error
     except (YAMLError, ValueError, RecursionError) as error:
         first = (str(error) or "nested too deeply").splitlines()[0]
         raise BadInput(f"not valid YAML: {first}", where=where) from error
@@ -66,6 +74,14 @@ def parse(text: str, where: str) -> CommentedMap:
         kind = "empty" if tree is None else type(tree).__name__
         raise BadInput(f"expected a mapping (key: value) at the top, found {kind}", where=f"{where}:1")
     return tree
+
+
+def _yaml_hint(problem: str) -> str:
+    if "duplicate key" in problem:
+        return "write the key once"
+    if "\\t" in problem:
+        return "indent with spaces; YAML allows no tabs"
+    return "check the indentation around that line"
 
 
 def validate(tree: CommentedMap, model: type[Model], where: str, *, at: tuple[str | int, ...] = ()) -> Model:
@@ -138,7 +154,12 @@ def _describe(problem: Any, tree: CommentedMap, model: type[BaseModel], where: s
     else:
         found = repr(problem["input"])
         found = found if len(found) <= 60 else f"{found[:57]}..."
-        text = f"{problem['msg'][0].lower()}{problem['msg'][1:]}, found {found}"
+        expected = EXPECTED.get(kind)
+        text = (
+            f"{expected}, found {found}"
+            if expected
+            else f"{problem['msg'][0].lower()}{problem['msg'][1:]}, found {found}"
+        )
     return f"{place}: {key}: {text}"
 
 

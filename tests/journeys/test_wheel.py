@@ -1,0 +1,69 @@
+"""The base install: light, without torch, with its data files, in an environment of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_carries_inventory_recipes_and_agents_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in (
+        "devices/inventory.yaml",
+        "compressors/recipes/mobilenetv2-quant.yaml",
+        "harness/agents/tflite_agent.py",
+        "zoo/py.typed",
+    ):
+        assert needed in names
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        "pocketzoo", "zoo", "devices", "compressors", "harness", "reports",
+    }  # fmt: skip
+
+
+def test_the_base_install_works_without_torch(wheel: Path, tmp_path: Path) -> None:
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    done = subprocess.run(
+        [*pip, "-c", str(ROOT / "constraints.txt"), str(wheel)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = subprocess.run(
+        [str(python), "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    )
+    installed = {line.split("==")[0].lower() for line in found.stdout.splitlines()}
+    assert "ai-edge-litert" in installed
+    assert not installed & {"torch", "litert-torch", "transformers", "jax", "matplotlib"}
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(environment / "bin" / argv[0]), *argv[1:]],
+            cwd=tmp_path, env={"POCKETZOO_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    assert "kirin970" in run("devices", "list").stdout
+    assert "mobilenetv2-quant" in run("compress", "list").stdout
+    assert run("zoo", "list").returncode == 0
+    refused = run("compress", "run", "mobilenetv2", "--set", "weights=x.pth")
+    assert refused.returncode == 2
+    assert "pip install 'pocketzoo[compress]'" in refused.stderr or "x.pth" in refused.stderr
+    assert run("reports", "build").returncode == 0
