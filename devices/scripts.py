@@ -88,6 +88,11 @@ pwd -P
 """
 NO_SHA256SUM = 41
 
+# $1: a folder, $2: owner. Removes what a failed push left of itself.
+DISCARD = """
+cd -- "$1" && rm -f .part-$2-*
+"""
+
 # $1: a folder, then names in it: prints `sha256sum` lines of those that are there.
 HASH = """
 cd -- "$1" || exit 0

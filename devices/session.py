@@ -146,10 +146,16 @@ class Session:
         missing = [digest for digest in names if digest not in present]
         for digest in missing:
             pushed.check_unchanged(files[digest], digest)
-        for digest in missing:
-            self._send(folder, names[digest], files[digest])
-        if missing:
-            self._publish(folder, {digest: names[digest] for digest in missing}, files)
+        try:
+            for digest in missing:
+                self._send(folder, names[digest], files[digest])
+            if missing:
+                self._publish(folder, {digest: names[digest] for digest in missing}, files)
+        except (TransferRefused, TransferCorrupted):
+            # Half a file on a full disk would keep it full. After a lost connection the next session does this.
+            with contextlib.suppress(DeviceError):
+                self._control(["sh", "-c", scripts.DISCARD, "sh", folder, self._owner], CONTROL_S)
+            raise
         return {digest: f"{folder}/{name}" for digest, name in names.items()}
 
     def pull(self, remote: str, local: Path) -> None:
