@@ -16,6 +16,7 @@ from devices.transport import Transport
 from devices.transports import local
 from devices.transports.local import LocalTransport
 from tests.contracts.transport_contract import LONG_S, TransportContract
+from tests.interrupts import as_in_a_terminal
 
 
 class TestLocal(TransportContract):
@@ -70,7 +71,7 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
         f"argv = ['sh', '-c', 'echo $$ >{tmp_path}/pid; sleep 600']\n"
         "LocalTransport().run(argv, deadline_s=600, env={}, stdin=b'')\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, preexec_fn=as_in_a_terminal)
     pid_file = tmp_path / "pid"
     until = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text().strip()) and time.monotonic() < until:
