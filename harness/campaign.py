@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devices.inventory import load_inventory
-
 from devices.session import open_session
 from harness.execute import Bench, Outcome, prepare, run_cells
 from harness.job import Protocol

@@ -8,14 +8,22 @@ Z95 = 1.959963984540054
 MB = 1_000_000
 
 
+def _decimals(ms: float) -> int:
+    """Three decimals below 10 ms, two from there on; below 0.1 ms what three significant digits take."""
+    size = abs(ms)
+    if size >= 9.9995:
+        return 2
+    return 3 if size >= 0.1 or size == 0 else 2 - math.floor(math.log10(size))
+
+
 def ms_text(value: float) -> str:
-    """Milliseconds with three decimals below 10 ms and two from there on: 4.321, 12.35, 1282.81."""
-    return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.2f}"
+    """Milliseconds: 0.00412, 4.321, 12.35, 1282.81."""
+    return f"{value:.{_decimals(value)}f}"
 
 
 def half_width_text(value: float, half: float) -> str:
     """The half-width of an interval, with as many decimals as the value beside it has; never a false 0.00."""
-    decimals = 3 if abs(value) < 9.9995 else 2
+    decimals = _decimals(value)
     text = f"{half:.{decimals}f}"
     if half > 0 and float(text) == 0:
         return f"<{10**-decimals:.{decimals}f}"

@@ -204,7 +204,7 @@ def brief(view: View, device: DeviceKey, interval: Interval) -> Table:
         top1 = Text(f"{found.value:.1f}% n={found.samples}" if found else "-", published=_is_published(found))
         head: tuple[Value, ...] = (_name(item, counts[artifact.name]), Size(artifact.size_bytes), top1)
         for abi in _abis(cells):
-            for count in _threads(c for c in cells if c.abi == abi):
+            for count in sorted({c.threads_requested for c in cells if c.abi == abi}):
                 latency_ = view.latency_at(artifact.digest, device, abi, count)
                 ratio = _speed_up(view, item, (device, abi, count), interval)
                 short = Text("") if isinstance(ratio, Missing) else ratio

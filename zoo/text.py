@@ -16,6 +16,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
 
 
+def milliseconds(value: float) -> str:
+    """Three decimals, and three significant digits below a tenth: small networks take microseconds."""
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
+
+
 def accuracy_text(accuracy: Accuracy | None) -> str:
     """``90.0% (18/20)`` or a dash; a published value says so."""
     if accuracy is None:
@@ -128,9 +133,9 @@ def _rows(measurements: list[Measurement]) -> str:
         rows.append(
             [
                 f"{m.threads_requested}{ran}",
-                f"{s.median_ms:.3f}" if s else NO_VALUE,
-                f"{s.ci95_ms[0]:.3f} to {s.ci95_ms[1]:.3f}" if s else NO_VALUE,
-                f"{s.p90_ms:.3f}" if s else NO_VALUE,
+                milliseconds(s.median_ms) if s else NO_VALUE,
+                f"{milliseconds(s.ci95_ms[0])} to {milliseconds(s.ci95_ms[1])}" if s else NO_VALUE,
+                milliseconds(s.p90_ms) if s else NO_VALUE,
                 m.verdict.name,
                 m.job_key[:12],
             ]

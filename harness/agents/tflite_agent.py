@@ -104,6 +104,27 @@ def machine_busy_ticks(cpus: set[int]) -> int | None:
     return total if seen == len(cpus) else None
 
 
+class Usage:
+    """Who used the CPUs since it was made."""
+
+    def __init__(self, cpus: set[int]) -> None:
+        self.cpus = cpus
+        self.busy = machine_busy_ticks(cpus)
+        self.own = time.process_time_ns()
+        self.wall = time.perf_counter_ns()
+
+    def until_now(self) -> tuple[int, int, float | None]:
+        """Wall time and our CPU time in ns, and the share of the CPUs that others used; None if it cannot be told."""
+        wall = time.perf_counter_ns() - self.wall
+        own = time.process_time_ns() - self.own
+        busy = machine_busy_ticks(self.cpus)
+        tick = 1e9 / os.sysconf("SC_CLK_TCK")
+        # The kernel counts in ticks: over fewer than 20 of them the share would be mostly rounding.
+        if self.busy is None or busy is None or wall < 20 * tick:
+            return wall, own, None
+        return wall, own, max(0.0, (busy - self.busy) * tick - own) / (wall * len(self.cpus))
+
+
 def peak_memory() -> int | None:
     try:
         with open("/proc/self/status") as file:
@@ -139,13 +160,15 @@ def seeded_input(numpy: Any, detail: dict[str, Any], seed: int) -> Any:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Init, first inference, warm-up and the measured runs, kept apart."""
-    import numpy
-
     allowed = None
     if hasattr(os, "sched_setaffinity"):
         if options.cpus:
             os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
         allowed = sorted(os.sched_getaffinity(0))
+    cpus = set(allowed) if allowed else set(range(os.cpu_count() or 1))
+    since_start = Usage(cpus)
+    import numpy
+
     interpreter_class, runtime, version = load_runtime()
     threads_before = task_count()
 
@@ -164,34 +187,27 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     output = interpreter.get_output_details()[0]
     output_sha256 = hashlib.sha256(interpreter.get_tensor(output["index"]).tobytes()).hexdigest()
 
-    cpus = set(allowed) if allowed else set(range(os.cpu_count() or 1))
     # The collector would stop the clock's owner at random; a run allocates nothing that needs it.
     gc.collect()
     gc.disable()
     samples = [0] * options.runs
     invoke = interpreter.invoke
     switches = involuntary_switches()
-    busy_start = machine_busy_ticks(cpus)
-    own_start = time.process_time_ns()
-    wall_start = clock()
+    running = Usage(cpus)
     for _ in range(options.warmup):
         invoke()
     for run in range(options.runs):
         start = clock()
         invoke()
         samples[run] = clock() - start
-    wall_ns = clock() - wall_start
-    own_ns = time.process_time_ns() - own_start
-    busy_end = machine_busy_ticks(cpus)
+    wall_ns, own_ns, foreign = running.until_now()
+    if foreign is None:
+        # Too short a run to tell: look at the whole process, loading included, and a moment longer where that is short.
+        time.sleep(max(0.0, 0.21 - (clock() - since_start.wall) / 1e9))
+        foreign = since_start.until_now()[2]
     gc.enable()
 
     abi, proof = elf_identity()
-    foreign = None
-    tick_ns = 1e9 / os.sysconf("SC_CLK_TCK")
-    # The kernel counts in ticks: over fewer than 20 of them the share would be mostly rounding.
-    if busy_start is not None and busy_end is not None and wall_ns >= 20 * tick_ns:
-        busy_ns = (busy_end - busy_start) * tick_ns
-        foreign = max(0.0, busy_ns - own_ns) / (wall_ns * len(cpus))
     return {
         "runtime": runtime,
         "runtime_version": version,

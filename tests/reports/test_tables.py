@@ -301,3 +301,16 @@ def test_difference_agrees_with_the_published_example() -> None:
     assert value == pytest.approx(0.2)
     assert low == pytest.approx(0.0524, abs=5e-5)
     assert high == pytest.approx(0.3339, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("ms", "half", "shown"),
+    [
+        (0.004118, 0.0000412, "0.00412 ± 0.00004"),
+        (0.0987, 0.001, "0.0987 ± 0.0010"),
+        (4.3214, 0.0001, "4.321 ± <0.001"),
+        (1282.812, 0.5, "1282.81 ± 0.50"),
+    ],
+)
+def test_latencies_keep_their_digits_however_small(ms: float, half: float, shown: str) -> None:
+    assert f"{ms_text(ms)} ± {half_width_text(ms, half)}" == shown
