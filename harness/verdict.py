@@ -7,6 +7,7 @@ check's figure is kept as evidence, also those that passed and those that could 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from harness.stats import spread
 from zoo.measurement import Evidence, Provenance, Repeat, Summary, Verdict, VerdictName
@@ -102,13 +103,8 @@ def _frequency(repeats: Sequence[Repeat]) -> Evidence:
     if not drops:
         return _unknown("frequency drop", _why_unknown(repeats, "frequencies_mhz", "no CPU frequency can be read"))
     worst = max(drops)
-    return Evidence(
-        check="frequency drop",
-        outcome="exceeded" if worst > FREQUENCY_DROP else "ok",
-        value=worst,
-        limit=FREQUENCY_DROP,
-        says=f"a CPU's clock fell by {worst:.0%} during a repeat" if worst > 0 else "no CPU's clock fell",
-    )
+    says = f"a CPU's clock fell by {worst:.0%} during a repeat" if worst > 0 else "no CPU's clock fell"
+    return _held_against("frequency drop", worst, FREQUENCY_DROP, says)
 
 
 def _heat(repeats: Sequence[Repeat], hot_above_c: float | None) -> Evidence:
@@ -146,38 +142,21 @@ def _foreign_load(repeats: Sequence[Repeat]) -> Evidence:
     if not shares:
         return _unknown("foreign load", "too short a run to tell, or the device does not say how busy its CPUs are")
     worst = max(shares)
-    return Evidence(
-        check="foreign load",
-        outcome="exceeded" if worst > FOREIGN_CPU_SHARE else "ok",
-        value=worst,
-        limit=FOREIGN_CPU_SHARE,
-        says=f"others used {worst:.1%} of the CPUs while it was measured",
-    )
+    says = f"others used {worst:.1%} of the CPUs while it was measured"
+    return _held_against("foreign load", worst, FOREIGN_CPU_SHARE, says)
 
 
 def _repeat_spread(summary: Summary) -> Evidence:
     found = spread(summary.repeat_medians_ms)
     if found is None:
         return _unknown("repeat spread", "one repeat has no spread")
-    return Evidence(
-        check="repeat spread",
-        outcome="exceeded" if found > REPEAT_SPREAD else "ok",
-        value=found,
-        limit=REPEAT_SPREAD,
-        says=f"medians of the repeats differ by {found:.1%}",
-    )
+    return _held_against("repeat spread", found, REPEAT_SPREAD, f"medians of the repeats differ by {found:.1%}")
 
 
 def _interval(summary: Summary) -> Evidence:
     low, high = summary.ci95_ms
     half = (high - low) / 2 / summary.median_ms if summary.median_ms else 0.0
-    return Evidence(
-        check="interval",
-        outcome="exceeded" if half > INTERVAL_HALF_WIDTH else "ok",
-        value=half,
-        limit=INTERVAL_HALF_WIDTH,
-        says=f"95% interval of ±{half:.1%}",
-    )
+    return _held_against("interval", half, INTERVAL_HALF_WIDTH, f"95% interval of ±{half:.1%}")
 
 
 def _why_unknown(repeats: Iterable[Repeat], field: str, otherwise: str) -> str:
@@ -185,6 +164,12 @@ def _why_unknown(repeats: Iterable[Repeat], field: str, otherwise: str) -> str:
         if repeat.before is not None and field in repeat.before.unknown:
             return repeat.before.unknown[field]
     return otherwise
+
+
+def _held_against(check: str, value: float, limit: float, says: str) -> Evidence:
+    """A share (0.1 is 10%) that must not pass its limit."""
+    outcome: Literal["ok", "exceeded"] = "exceeded" if value > limit else "ok"
+    return Evidence(check=check, outcome=outcome, value=value, limit=limit, says=says)
 
 
 def _unknown(check: str, says: str) -> Evidence:
