@@ -225,7 +225,7 @@ class Results:
         try:
             stored = msgspec.json.decode(row.measurement, type=Measurement)
             repeats = tuple(repeat for _, repeat in self._repeats(connection, row.id))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise WorkFailed(
                 f"a stored result is damaged (round {row.id}, cell {row.job_key[:12]}): {error}", where=self.url
             ) from error

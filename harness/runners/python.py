@@ -147,7 +147,7 @@ def _document(done: Completed) -> dict[str, Any]:
         if line.startswith(b'{"pocketzoo_agent"'):
             try:
                 document = msgspec.json.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise RunnerFailed(f"the agent's answer is cut off or damaged: {error}") from error
             if document.pop("pocketzoo_agent", None) != AGENT_PROTOCOL:
                 raise RunnerFailed("the agent on the device speaks another protocol version")

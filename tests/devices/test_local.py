@@ -16,7 +16,6 @@ from devices.transport import Transport
 from devices.transports import local
 from devices.transports.local import LocalTransport
 from tests.contracts.transport_contract import LONG_S, TransportContract
-from tests.interrupts import as_in_a_terminal
 
 
 class TestLocal(TransportContract):
@@ -71,7 +70,9 @@ def test_ctrl_c_ends_the_command(tmp_path: Path) -> None:
         f"argv = ['sh', '-c', 'echo $$ >{tmp_path}/pid; sleep 600']\n"
         "LocalTransport().run(argv, deadline_s=600, env={}, stdin=b'')\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, preexec_fn=as_in_a_terminal)
+    # A shell's background job ignores Ctrl-C, and so would everything that the tests start in one.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", program]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE)
     pid_file = tmp_path / "pid"
     until = time.monotonic() + 60
     while not (pid_file.exists() and pid_file.read_text().strip()) and time.monotonic() < until:

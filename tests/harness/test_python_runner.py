@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.job import Protocol
@@ -74,6 +74,7 @@ def test_half_an_answer_is_an_error() -> None:
 
 
 @given(st.binary(max_size=300))
+@example(b'":"\\x80"}')
 def test_whatever_a_device_prints_gives_a_repeat_or_a_reason(noise: bytes) -> None:
     for data in (noise, b'{"pocketzoo_agent"' + noise, b"\n" + printed(answer_of()).encode()[: len(noise)] + noise):
         with pytest.raises(RunnerFailed):

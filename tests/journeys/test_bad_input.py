@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.interrupts import as_in_a_terminal
 from tests.journeys.conftest import ROOT, SCRIPTS, Demo
 from zoo.store import Store
 
@@ -88,14 +87,10 @@ def test_ctrl_c_keeps_what_was_measured_and_the_same_command_goes_on(demo: Demo,
     argv += ["--warmup", "0", "--runs", "50", "--repeats", "12"]
     # A group of its own, as a terminal's foreground job: Ctrl-C reaches the harness and what it started.
     process = subprocess.Popen(
-        argv,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=as_in_a_terminal,
-    )
+        # A shell's background job ignores Ctrl-C, and so would everything that the tests start in one.
+        ["env", "--default-signal=INT", *argv],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
