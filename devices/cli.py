@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from devices.lab.cli import lab
 from pocketzoo import command
 from pocketzoo.errors import DeviceUnavailable, PocketzooError
 
@@ -22,6 +23,7 @@ def devices() -> None:
 
 
 command.version_option(devices)
+devices.add_command(lab)
 
 
 @devices.command("list")

@@ -1,4 +1,4 @@
-"""The devices that are known by name: the shipped file, and a user's file over it."""
+"""The devices that are known by name: the shipped file, the lab's while it is up, and a user's file over both."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ class Inventory:
 
         Raises:
             BadInput: there is none; names the nearest.
+            DeviceMissing: it is a device of the lab, which is not up.
         """
         if name in self._devices:
             return self._devices[name]
+        _say_how_to_start(name)
         close = did_you_mean(name, self._devices)
         raise BadInput(
             f"unknown device {name!r}" + (f"; {close}" if close else ""),
@@ -67,10 +69,10 @@ def shipped_file() -> Path:
 
 
 def load_inventory(extra: Path | None = None) -> Inventory:
-    """Read the shipped inventory and, over it, a user's file.
+    """Read the shipped inventory, the devices of the lab that run now, and, over both, a user's file.
 
-    A device in ``extra`` that is shipped too keeps the shipped keys that ``extra`` does not write; inside
-    ``transport`` the same holds as long as its kind does not change.
+    A device in ``extra`` that is known already keeps the keys that ``extra`` does not write; inside ``transport`` the
+    same holds as long as its kind does not change.
 
     Raises:
         BadInput: every mistake of a file at once: file, line, key and what is allowed.
@@ -78,11 +80,54 @@ def load_inventory(extra: Path | None = None) -> Inventory:
     shipped = shipped_file()
     tree = yamlfile.read(shipped)
     devices = _devices(tree, str(shipped))
+    sources = [shipped]
+    running = _running()
+    if running:
+        lab, entries = running
+        devices |= _devices(entries, str(lab))
+        tree["devices"].update(entries["devices"])
+        sources.append(lab)
     if extra is None:
-        return Inventory(devices, (shipped,))
+        return Inventory(devices, tuple(sources))
     over = yamlfile.read(extra)
     _merge(over, tree)
-    return Inventory(devices | _devices(over, str(extra)), (shipped, extra))
+    return Inventory(devices | _devices(over, str(extra)), (*sources, extra))
+
+
+def _running() -> tuple[Path, CommentedMap] | None:
+    """The lab's inventory file, less what has ended since it was written; None where nothing of the lab runs."""
+    from devices.lab import state
+
+    path = state.folder() / "inventory.yaml"
+    if not path.is_file():
+        return None
+    alive = {one.name for one in state.load().devices if state.alive(one.process)}
+    try:
+        tree = yamlfile.read(path)
+    except BadInput:  # `down` removed it a moment ago
+        return None
+    entries = tree.get("devices")
+    if not isinstance(entries, CommentedMap):
+        return None
+    for name in [name for name in entries if name not in alive]:
+        del entries[name]
+    return (path, tree) if entries else None
+
+
+def _say_how_to_start(name: str) -> None:
+    """A name that only the lab has is no unknown name: the lab is not up."""
+    from devices.errors import DeviceMissing
+    from devices.lab import members
+
+    like = name.removeprefix(members.PREFIX)
+    if name in {member.name for member in members.MEMBERS}:
+        raise DeviceMissing(f"{name} is not up: it is a device of the lab", device=name, hint="devices lab up")
+    if like != name:
+        raise DeviceMissing(
+            f"{name} is not up: it is a virtual board with the processor of {like}",
+            device=name,
+            hint=f"devices lab up --as {like}",
+        )
 
 
 def _devices(tree: CommentedMap, where: str) -> dict[str, DeviceSpec]:

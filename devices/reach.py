@@ -44,7 +44,7 @@ def reach(spec: DeviceSpec, state: Path) -> Way:
         from devices.transports.ssh import SshTransport as Ssh
 
         ssh = Ssh(way)
-        return Way(transport=ssh, lock=f"ssh-{ssh.where}", work_dir=way.work_dir, python="python3")
+        return Way(transport=ssh, lock=f"ssh-{ssh.where}", work_dir=way.work_dir, python=way.python)
     if isinstance(way, AdbTransport):
         from devices.transports.adb import AdbTransport as Adb
         from devices.transports.adb import find
@@ -54,7 +54,7 @@ def reach(spec: DeviceSpec, state: Path) -> Way:
             transport=Adb(serial, way.server),
             lock=f"adb-{serial}",
             work_dir=way.work_dir,
-            python="python3",
+            python=way.python,
         )
     from devices.transports.local import LocalTransport
 

@@ -12,7 +12,8 @@ from pocketzoo.yamlfile import Section
 Abi = Literal["armv7", "armv8", "x86_64", "x86", "riscv64", "cuda"]
 Runner = Literal["python", "benchmark_model", "torch", "trtexec"]
 
-NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+# `lab:` in front names a virtual board with the processor of the device behind it.
+NAME = re.compile(r"(?:lab:)?[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _HOST_PORT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?P<port>[0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:%-]*")
 _SERIAL = re.compile(r"[A-Za-z0-9._:\[\]@+-]+")
@@ -96,7 +97,8 @@ class LocalTransport(Section):
 class SshTransport(Section):
     """A host reached over ssh. What is not written comes from ~/.ssh/config, then ssh's own defaults.
 
-    ``work_dir`` is where pushed files live there; programs must be allowed to run in it.
+    ``work_dir`` is where pushed files live there; programs must be allowed to run in it. ``python`` is the interpreter
+    that the python runner uses there.
     """
 
     kind: Literal["ssh"]
@@ -106,15 +108,20 @@ class SshTransport(Section):
     key: Text | None = None
     known_hosts: Text | None = None
     work_dir: Text = ".cache/pocketzoo"
+    python: Text = "python3"
 
 
 class AdbTransport(Section):
-    """A phone behind an adb server. Without a serial: the one attached phone whose ``expect`` facts hold."""
+    """A phone behind an adb server. Without a serial: the one attached phone whose ``expect`` facts hold.
+
+    ``python`` is the interpreter that the python runner uses there.
+    """
 
     kind: Literal["adb"]
     serial: Annotated[Text, AfterValidator(_serial)] | None = None
     server: Annotated[Text, AfterValidator(_address)] = "127.0.0.1:5037"
     work_dir: Text = "/data/local/tmp/pocketzoo"
+    python: Text = "python3"
 
 
 def _kind(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from devices.errors import DeadlineExceeded, TransferRefused
 from devices.transport import Completed, Transport
 
 LONG_S = 60.0
-OWNER = "c0c0c0c0c0c0c0c0"
+# Of this run alone: another run on this machine must not end its commands.
+OWNER = secrets.token_hex(8)
 # What a shell would act on, and what text cannot hold: everything but NUL, which no system passes on.
 ARGUMENT = st.one_of(
     st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30),

@@ -1,0 +1,1 @@
+"""The lab: virtual boards with a real ARM user space, made on this machine under emulation."""

@@ -1,0 +1,90 @@
+"""`devices lab`: virtual boards with a real ARM user space."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from pocketzoo import command
+
+
+@click.group()
+def lab() -> None:
+    """Virtual ARM boards on this machine: real ARM programs under emulation.
+
+    Outputs are real, times are not: everything measured there is marked emulated.
+    """
+
+
+@lab.command()
+@click.option(
+    "--as",
+    "like",
+    multiple=True,
+    metavar="DEVICE",
+    help="Add a board lab:DEVICE with the processor identity of that inventory device. May be given several times.",
+)
+@command.inventory_option
+@command.reporting_options
+def up(like: tuple[str, ...], inventory: str | None, as_json: bool) -> None:
+    """Start the lab, or what of it does not run. Builds its root file systems the first time (minutes)."""
+    from devices.inventory import load_inventory
+    from devices.lab import lab as work
+
+    begun = time.monotonic()
+    started = work.up(like, inventory=load_inventory(Path(inventory) if inventory else None), say=command.say)
+    seconds = time.monotonic() - begun
+    document = work.status()
+    if as_json:
+        command.print_json({"started": started, "seconds": round(seconds, 3), **document})
+        return
+    _table(document)
+    names = [one.name for one in document["devices"]]
+    command.say(f"started {', '.join(started)} in {seconds:.1f} s" if started else "all of it runs already")
+    command.say(f"next: devices doctor {names[0]}; devices lab down")
+
+
+@lab.command()
+@command.reporting_options
+def down(as_json: bool) -> None:
+    """End the lab: what it started, and nothing else."""
+    from devices.lab import lab as work
+
+    ended = work.down()
+    if as_json:
+        command.print_json({"ended": ended})
+        return
+    click.echo(f"ended {', '.join(ended)}" if ended else "nothing of it ran")
+
+
+@lab.command()
+@command.reporting_options
+def status(as_json: bool) -> None:
+    """Show what of the lab runs and answers, and what this machine lacks for it."""
+    from devices.lab import lab as work
+
+    document = work.status()
+    if as_json:
+        command.print_json(document)
+        return
+    _table(document)
+    for one in document["root_file_systems"]:
+        click.echo(f"{one['abi']} root file system: {one['path']}" + ("" if one["built"] else " (not built yet)"))
+    for pid in document["strays"]:
+        command.say(f"warning: process {pid} was left by a `devices lab` that was killed; `devices lab up` ends it")
+    for need in document["missing"]:
+        command.say(f"missing: {need['what']}" + (f"; next: {need['mend']}" if need["mend"] else ""))
+    if not document["up"]:
+        command.say("next: devices lab up")
+
+
+def _table(document: dict[str, object]) -> None:
+    from tabulate import tabulate
+
+    rows = [
+        (one.name, one.abi, one.state, one.address or "", one.qemu_cpu or "")
+        for one in document["devices"]  # type: ignore[attr-defined]
+    ]
+    click.echo(tabulate(rows, headers=("name", "ABI", "state", "reached", "QEMU CPU"), disable_numparse=True))
