@@ -14,6 +14,15 @@ from devices.inventory import load_inventory
 from devices.lab import lab as work
 from devices.lab import needs, rootfs
 
+BUILDING_S = 2400  # two root file systems from a slow mirror; the time limit of a test covers its fixtures
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test is the first to need the lab waits for its root file systems."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(BUILDING_S))
+
 
 def lacking() -> str | None:
     """Why the lab cannot run here and how to enable it; None where it can."""
