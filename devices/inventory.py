@@ -124,7 +124,7 @@ def _say_how_to_start(name: str) -> None:
         raise DeviceMissing(f"{name} is not up: it is a device of the lab", device=name, hint="devices lab up")
     if like != name:
         raise DeviceMissing(
-            f"{name} is not up: it is a virtual board with the processor of {like}",
+            f"{name} is not up: it is a virtual phone with the identity of {like}",
             device=name,
             hint=f"devices lab up --as {like}",
         )

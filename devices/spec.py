@@ -12,7 +12,7 @@ from pocketzoo.yamlfile import Section
 Abi = Literal["armv7", "armv8", "x86_64", "x86", "riscv64", "cuda"]
 Runner = Literal["python", "benchmark_model", "torch", "trtexec"]
 
-# `lab:` in front names a virtual board with the processor of the device behind it.
+# `lab:` in front names a virtual phone with the identity of the device behind it.
 NAME = re.compile(r"(?:lab:)?[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _HOST_PORT = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?P<port>[0-9]{1,5})")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:%-]*")

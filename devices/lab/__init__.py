@@ -1,1 +1,1 @@
-"""The lab: virtual boards with a real ARM user space, made on this machine under emulation."""
+"""The lab: virtual boards and phones with a real ARM user space, made on this machine under emulation."""

@@ -1,4 +1,4 @@
-"""`devices lab`: virtual boards with a real ARM user space."""
+"""`devices lab`: virtual boards and phones with a real ARM user space."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import click
 
 from pocketzoo import command
 
+# As devices.lab.phone_faults has them; that takes longer to import than a --help may.
+KINDS = ("drop", "close", "hang", "trickle", "corrupt", "full", "readonly", "latency", "offline", "unauthorised")
+
 
 @click.group()
 def lab() -> None:
-    """Virtual ARM boards on this machine: real ARM programs under emulation.
+    """Virtual ARM boards and phones on this machine: real ARM programs under emulation.
 
     Outputs are real, times are not: everything measured there is marked emulated.
     """
@@ -24,7 +27,7 @@ def lab() -> None:
     "like",
     multiple=True,
     metavar="DEVICE",
-    help="Add a board lab:DEVICE with the processor identity of that inventory device. May be given several times.",
+    help="Add a phone lab:DEVICE with the processor identity of that inventory device. May be given several times.",
 )
 @command.inventory_option
 @command.reporting_options
@@ -78,6 +81,56 @@ def status(as_json: bool) -> None:
         command.say(f"missing: {need['what']}" + (f"; next: {need['mend']}" if need["mend"] else ""))
     if not document["up"]:
         command.say("next: devices lab up")
+
+
+@lab.command()
+@click.argument("device")
+@click.argument("kind", type=click.Choice([*KINDS, "heat", "clear"]))
+@click.option("--match", default="", metavar="REGEX", help="Only operations that match, e.g. SEND, RECV, '^shell'.")
+@click.option("--after", type=click.IntRange(0), metavar="BYTES", help="After so many bytes; else when it begins.")
+@click.option("--out", is_flag=True, help="Count the bytes the phone says instead of those it gets.")
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="How often.")
+@click.option("--seconds", type=click.FloatRange(0), default=0.0, help="How long it is away, or how slow.")
+@click.option("--silent", is_flag=True, help="offline: stay connected, say nothing.")
+@click.option("--celsius", type=float, default=60.0, show_default=True, help="heat: be that warm now, then cool down.")
+@command.reporting_options
+def fault(
+    device: str,
+    kind: str,
+    match: str,
+    after: int | None,
+    out: bool,
+    times: int,
+    seconds: float,
+    silent: bool,
+    celsius: float,
+    as_json: bool,
+) -> None:
+    """Have a virtual phone misbehave: to see what a harness does then.
+
+    \b
+    devices lab fault lab-phone-armv8 drop --match SEND --after 1000000
+    devices lab fault lab-phone-armv8 offline --seconds 10
+    devices lab fault lab-phone-armv8 clear
+    """
+    from devices.lab import lab as work
+
+    phone = work.phone_control(device)
+    if kind == "heat":
+        phone.heat(celsius)
+    elif kind == "clear":
+        phone.reset_faults()
+    else:
+        direction = "out" if out else "in"
+        asked = {"match": match, "after": after, "direction": direction, "times": times, "seconds": seconds}
+        phone.ask("fault", kind=kind, silent=silent, **asked)
+    answer = phone.status()
+    if as_json:
+        command.print_json(answer)
+        return
+    coming = [f"{one['kind']}, {one['times'] - one['done']} x" for one in answer["faults"] if one["done"] < one["times"]]
+    click.echo(f"{device}: faults to come: {'; '.join(coming) or 'none'}; {max(answer['celsius'], default=0):.0f} °C")
+    command.say(f"each is logged as it happens: {work.phone_log(device)}")
 
 
 def _table(document: dict[str, object]) -> None:

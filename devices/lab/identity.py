@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from devices.cores import CORES
@@ -82,9 +83,9 @@ class Identity:
         """What to write into a folder, by the path inside it: ``cpuinfo`` and ``sys/...``."""
         return {"cpuinfo": self.cpuinfo, **{f"sys/{path}": text for path, text in self.sys.items()}}
 
-    def mounts(self, folder: str) -> list[list[str]]:
+    def mounts(self, folder: Path) -> list[tuple[str, str]]:
         """Where the files of ``folder`` belong on the device: pairs of a source here and a place there."""
-        return [[f"{folder}/cpuinfo", "/proc/cpuinfo"], [f"{folder}/sys", "/sys"]]
+        return [(str(folder / "cpuinfo"), "/proc/cpuinfo"), (str(folder / "sys"), "/sys")]
 
 
 def identity(
@@ -96,7 +97,7 @@ def identity(
         clusters: in the order of their CPU numbers, as in the inventory.
         abi: armv8, or armv7: what a 32-bit program sees on it.
         soc: its name.
-        model: of the whole device, as firmware tells it; None where nothing does.
+        model: of the whole device, as firmware tells it; a phone's is a property instead.
         governor: of every core.
 
     Raises:

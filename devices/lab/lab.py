@@ -7,18 +7,19 @@ import hashlib
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from devices.lab import needs, rootfs, start, state
+from devices.lab import needs, rootfs, server, start, state
 from devices.lab.identity import ArmAbi
 from devices.lab.members import MEMBERS, PREFIX, Member, imitating
-from devices.lab.state import LabState, Running
-from pocketzoo.errors import PocketzooError, WorkFailed
+from devices.lab.phone_control import CONTROL, LOG, PhoneControl
+from devices.lab.state import LabState, Process, Running, Server
+from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from pocketzoo.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ _KEYS = ("client", "host")
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """One virtual board as `status` tells it. ``state``: up, not answering, dead (it ended by itself), or down."""
+    """One virtual device as `status` tells it. ``state``: up, not answering, dead (it ended by itself), or down."""
 
     name: str
+    kind: str
     abi: str
     state: str
     address: str | None = None
@@ -41,13 +43,16 @@ class Shown(Struct, frozen=True, kw_only=True):
     log: str | None = None
 
 
-def up(like: Iterable[str], *, inventory: Inventory, say: Callable[[str], None]) -> list[str]:
+def up(
+    like: Iterable[str], *, inventory: Inventory, say: Callable[[str], None], base: Sequence[Member] = MEMBERS
+) -> list[str]:
     """Have the lab running: what runs and is as it should be stays, the rest is started.
 
     Args:
-        like: inventory devices to imitate with a board each, beside those asked for before.
+        like: inventory devices to imitate with a phone each, beside those asked for before.
         inventory: where they are described.
         say: told what is going on.
+        base: the devices beside those.
 
     Returns:
         The names of what was started.
@@ -69,7 +74,7 @@ def up(like: Iterable[str], *, inventory: Inventory, say: Callable[[str], None])
                     extra[name] = imitating(inventory.get(name))
                 except PocketzooError as error:
                     say(f"{PREFIX}{name} is given up: {error.what}")
-        members = [*MEMBERS, *extra.values()]
+        members = [*base, *extra.values()]
         wanted = tuple(sorted(extra))
         known = _without(known, lambda one: one.name not in {member.name for member in members})
         known = msgspec.structs.replace(known, wanted=wanted)
@@ -86,7 +91,11 @@ def down() -> list[str]:
         (state.folder() / "inventory.yaml").unlink(missing_ok=True)
         ended = [one.name for one in known.devices if state.alive(one.process)]
         for one in known.devices:
-            state.end(one.process)
+            _end(one.process, one.kind)
+        if known.adb is not None:
+            if state.alive(known.adb.process):
+                ended.append("adb server")
+            state.end(known.adb.process, politely_s=2)
         for stray in state.strays(LabState()):
             state.end(stray)
         start.reap()
@@ -101,18 +110,30 @@ def status() -> dict[str, Any]:
     """What there is, asked of the devices themselves: nothing is believed because a file says so."""
     start.reap()
     known = state.load()
+    phones = server.attached(known.adb)
     running = {one.name: one for one in known.devices}
-    abis = {member.name: str(member.abi) for member in MEMBERS} | {one.name: one.abi for one in known.devices}
+    names = {member.name: (member.kind, member.abi) for member in MEMBERS}
+    names |= {one.name: (one.kind, one.abi) for one in known.devices}  # type: ignore[misc]  # kinds are text here
     shown = [
-        _shown(running[name]) if name in running else Shown(name=name, abi=abi, state="down")
-        for name, abi in abis.items()
+        _shown(running[name], phones) if name in running else Shown(name=name, kind=kind, abi=abi, state="down")
+        for name, (kind, abi) in names.items()
     ]
     shown += [
-        Shown(name=f"{PREFIX}{name}", abi="", state="down") for name in known.wanted if f"{PREFIX}{name}" not in running
+        Shown(name=f"{PREFIX}{name}", kind="phone", abi="", state="down")
+        for name in known.wanted
+        if f"{PREFIX}{name}" not in running
     ]
+    adb = known.adb
     return {
         "up": all(one.state == "up" for one in shown),
         "devices": shown,
+        "adb_server": {
+            "address": f"127.0.0.1:{adb.port}",
+            "pid": adb.process.pid,
+            "state": "up" if phones is not None else "dead",
+        }
+        if adb
+        else None,
         "strays": [one.pid for one in state.strays(known)],
         "state": str(state.folder()),
         "root_file_systems": [
@@ -123,6 +144,32 @@ def status() -> dict[str, Any]:
             for need in needs.missing(build=not all(rootfs.built(abi) for abi in rootfs.ABIS))
         ],
     }
+
+
+def phone_control(name: str) -> PhoneControl:
+    """Where a running virtual phone is asked for faults.
+
+    Raises:
+        BadInput: it does not run, or is a board.
+    """
+    for one in state.load().devices:
+        if one.name == name and one.kind == "phone":
+            return PhoneControl(_folder(name) / CONTROL)
+    phones = [one.name for one in state.load().devices if one.kind == "phone"]
+    raise BadInput(
+        f"{name} is no virtual phone that runs",
+        detail=(f"phones that run: {', '.join(phones)}",) if phones else (),
+        hint="devices lab status" if phones else "devices lab up",
+    )
+
+
+def phone_log(name: str) -> Path:
+    """One JSON line for each thing that happened to a virtual phone."""
+    return _folder(name) / LOG
+
+
+def _folder(name: str) -> Path:
+    return state.folder() / "devices" / name.replace(":", "-")
 
 
 def _tidy(known: LabState, say: Callable[[str], None]) -> None:
@@ -138,23 +185,39 @@ def _tidy(known: LabState, say: Callable[[str], None]) -> None:
 
 def _without(known: LabState, unwanted: Callable[[Running], bool]) -> LabState:
     for one in filter(unwanted, known.devices):
-        state.end(one.process)
+        _end(one.process, one.kind)
     return msgspec.structs.replace(known, devices=tuple(one for one in known.devices if not unwanted(one)))
+
+
+def _end(process: Process, kind: str) -> None:
+    # A board's first process waits for its namespace and heeds no polite signal.
+    state.end(process, politely_s=2 if kind == "phone" else 0)
 
 
 def _bring_up(
     known: LabState, members: list[Member], roots: dict[ArmAbi, Path], say: Callable[[str], None]
 ) -> list[str]:
     started: list[str] = []
+    adb = known.adb
+    if adb is None or not state.alive(adb.process):
+        port = start.free_port(adb.port if adb else None)
+        adb = Server(port=port, process=start.adb_server(port, state.folder() / "adb"))
+        known = msgspec.structs.replace(known, adb=adb)
+        state.save(known)
+        started.append("adb server")
     for member in members:
         before = next((one for one in known.devices if one.name == member.name), None)
-        if before and before.digest == _digest(member, roots[member.abi], before.port) and state.alive(before.process):
+        if (
+            before
+            and before.digest == _digest(member, roots[member.abi], before.port, adb)
+            and state.alive(before.process)
+        ):
             if _answers(before):
                 continue
             say(f"{member.name} does not answer; starting it again")
         if before:
-            state.end(before.process)
-        one = _start(member, roots[member.abi], before.port if before else None)
+            _end(before.process, before.kind)
+        one = _start(member, roots[member.abi], before.port if before else None, adb)
         known = msgspec.structs.replace(known, devices=(*(it for it in known.devices if it.name != one.name), one))
         state.save(known)
         _write_inventory(known)  # at once: what answers can be used, also where a later one fails
@@ -162,40 +225,53 @@ def _bring_up(
     state.save(known)
     _write_inventory(known)
     for one in known.devices:
-        _await(one)
+        _await(one, adb)
     return started
 
 
-def _start(member: Member, root: Path, port: int | None) -> Running:
-    folder = state.folder() / "devices" / member.slug
+def _start(member: Member, root: Path, port: int | None, adb: Server) -> Running:
+    folder = _folder(member.name)
     folder.mkdir(parents=True, exist_ok=True)
     port = start.free_port(port)
     shown = member.identity()
-    keys = state.folder() / "keys"
-    process = start.board(name=member.slug, root=root, port=port, shown=shown, folder=folder, keys=keys)
-    transport = {
-        "kind": "ssh",
-        "host": "127.0.0.1",
-        "port": port,
-        "user": "root",
-        "key": str(keys / "client"),
-        "known_hosts": str(keys / "known_hosts"),
-    }
+    if member.kind == "board":
+        keys = state.folder() / "keys"
+        process = start.board(name=member.slug, root=root, port=port, shown=shown, folder=folder, keys=keys)
+        transport: dict[str, object] = {
+            "kind": "ssh",
+            "host": "127.0.0.1",
+            "port": port,
+            "user": "root",
+            "key": str(keys / "client"),
+            "known_hosts": str(keys / "known_hosts"),
+        }
+    else:
+        profile = member.profile(root.name)
+        process = start.phone(root=root, port=port, shown=shown, folder=folder, profile=profile)
+        transport = {"kind": "adb", "serial": f"127.0.0.1:{port}", "server": f"127.0.0.1:{adb.port}"}
     return Running(
         name=member.name,
+        kind=member.kind,
         abi=member.abi,
         port=port,
         qemu_cpu=shown.qemu_cpu,
         root=str(root),
         process=process,
-        digest=_digest(member, root, port),
+        digest=_digest(member, root, port, adb),
         entry=member.entry(transport),
     )
 
 
-def _digest(member: Member, root: Path, port: int) -> str:
-    """Of everything a board was started with."""
-    parts = [str(root), port, member.identity().files, member.entry({})]
+def _digest(member: Member, root: Path, port: int, adb: Server) -> str:
+    """Of everything a device was started with. The server's port is in a phone's inventory entry."""
+    parts = [
+        str(root),
+        port,
+        adb.port if member.kind == "phone" else 0,
+        member.identity().files,
+        member.entry({}),
+        member.profile(root.name),
+    ]
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 
 
@@ -203,17 +279,18 @@ def _write_inventory(known: LabState) -> None:
     """The devices as an inventory file, and the boards' host key where ssh looks for it."""
     keys = state.folder() / "keys"
     kind, key = (keys / "host.pub").read_text(encoding="ascii").split()[:2]
-    lines = "".join(f"[127.0.0.1]:{one.port} {kind} {key}\n" for one in known.devices)
+    boards = [one for one in known.devices if one.kind == "board"]
+    lines = "".join(f"[127.0.0.1]:{one.port} {kind} {key}\n" for one in boards)
     write_atomically(keys / "known_hosts", lines.encode())
     # JSON is YAML too, and text that a program wrote needs no other.
     document = {"devices": {one.name: one.entry for one in known.devices}}
     write_atomically(state.folder() / "inventory.yaml", msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-def _await(one: Running) -> None:
+def _await(one: Running, adb: Server) -> None:
     until = time.monotonic() + READY_S
-    log = state.folder() / "devices" / one.name.replace(":", "-") / "log"
-    while not _greets(one.port):
+    log = _folder(one.name) / "log"
+    while not (_greets(one.port) if one.kind == "board" else server.connected(f"127.0.0.1:{one.port}", adb)):
         start.reap()
         if not state.alive(one.process):
             raise WorkFailed(
@@ -245,14 +322,22 @@ def _greets(port: int) -> bool:
     return False
 
 
-def _shown(one: Running) -> Shown:
-    answers = "up" if _greets(one.port) else "not answering"
+def _shown(one: Running, phones: dict[str, str] | None) -> Shown:
+    serial = f"127.0.0.1:{one.port}"
+    if not state.alive(one.process):
+        says = "dead"
+    elif one.kind == "board":
+        says = "up" if _greets(one.port) else "not answering"
+    else:
+        listed = (phones or {}).get(serial)
+        says = "up" if listed == "device" else f"not answering ({listed or 'not in the adb server'})"
     return Shown(
         name=one.name,
+        kind=one.kind,
         abi=one.abi,
-        state=answers if state.alive(one.process) else "dead",
-        address=f"ssh root@127.0.0.1:{one.port}",
+        state=says,
+        address=f"ssh root@{serial}" if one.kind == "board" else f"adb {serial}",
         pid=one.process.pid,
         qemu_cpu=one.qemu_cpu,
-        log=str(state.folder() / "devices" / one.name.replace(":", "-") / "log"),
+        log=str(_folder(one.name) / "log"),
     )

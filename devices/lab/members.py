@@ -1,27 +1,39 @@
-"""Which virtual boards there are: one of each ABI, and one for each inventory device to imitate. Pure."""
+"""Which virtual devices there are: two boards, two phones, and a phone for each inventory device to imitate. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from devices.lab.identity import ArmAbi, Identity, identity
+from devices.lab.phone_profile import Heating, Profile, Zone
 from devices.lab.provision import LITERT_PYTHON
-from devices.spec import Cluster, DeviceSpec
+from devices.spec import Cluster, DeviceSpec, is_pattern
 from pocketzoo.errors import BadInput
 
 PREFIX = "lab:"
+RESTING_C = 28.0
+QEMU_PROPERTY = "ro.boot.qemu.cpu"  # so that the model is stored with every measurement of a phone
 
 
 @dataclass(frozen=True)
 class Member:
-    """A virtual board before it runs. ``like`` is the inventory device whose processor it shows."""
+    """A virtual device before it runs.
+
+    Attributes:
+        expect: what a phone says of itself (getprop), held against it as with any phone.
+        like: the inventory device it imitates.
+    """
 
     name: str
+    kind: Literal["board", "phone"]
     abi: ArmAbi
     model: str
     soc: str
     clusters: tuple[Cluster, ...]
+    cool_below_c: float | None = None
+    expect: Mapping[str, str] = field(default_factory=dict)
     like: str | None = None
 
     @property
@@ -32,7 +44,9 @@ class Member:
     def identity(self) -> Identity:
         """What its programs see of its processor."""
         model = identity(self.clusters, self.abi, soc=self.soc).qemu_cpu
-        # Programs learn the SoC from here, and with it which QEMU model computed what they measured.
+        # A board's programs learn the SoC from here, and with it which QEMU model computed what they measured.
+        if self.kind == "phone":
+            return identity(self.clusters, self.abi, soc=self.soc)
         return identity(self.clusters, self.abi, soc=f"{self.soc} [qemu {model}]", model=self.model)
 
     def entry(self, transport: Mapping[str, object]) -> dict[str, object]:
@@ -41,14 +55,45 @@ class Member:
         way = dict(transport)
         if self.abi == "armv8":
             way["python"] = LITERT_PYTHON
-        return {
+        entry: dict[str, Any] = {
             "model": self.model,
             "soc": shown.soc,
             "clusters": [cluster.model_dump() for cluster in self.clusters],
             "abis": [self.abi],
             "transport": way,
             "runner": "python",
-            "tags": ["emulated", "lab", f"qemu-{shown.qemu_cpu}"],
+            "tags": ["emulated", "lab", self.kind, f"qemu-{shown.qemu_cpu}"],
+        }
+        if self.cool_below_c is not None:
+            entry["cool_below_c"] = self.cool_below_c
+        if self.kind == "phone":
+            entry["expect"] = {**self.expect, QEMU_PROPERTY: shown.qemu_cpu}
+        return entry
+
+    def profile(self, build: str) -> Profile:
+        """What a phone pretends to be: it rests at 28 °C, and gets warm without reaching its limit by itself."""
+        zones = (Zone("cpu-thermal", RESTING_C), Zone("battery", RESTING_C, heats=False))
+        return Profile(properties=self.properties(build), zones=zones, heating=Heating(hot_c=33.0, fall_s=10.0))
+
+    def properties(self, build: str) -> dict[str, str]:
+        """What getprop prints on a phone. ``build`` names the root file system."""
+        abilist = "arm64-v8a" if self.abi == "armv8" else "armeabi-v7a,armeabi"
+        return {
+            "ro.board.platform": self.slug,
+            "ro.hardware": self.slug,
+            "ro.product.brand": "pocketzoo",
+            "ro.product.manufacturer": "pocketzoo",
+            "ro.product.model": self.model,
+            "ro.product.name": self.slug,
+            "ro.product.device": self.slug,
+            "ro.product.cpu.abi": abilist.split(",", maxsplit=1)[0],
+            "ro.product.cpu.abilist": abilist,
+            "ro.build.version.release": "13",
+            "ro.build.version.sdk": "33",
+            "ro.build.type": "userdebug",
+            "ro.build.fingerprint": f"pocketzoo/{self.slug}/{self.slug}:13/{build}/1:userdebug/test-keys",
+            **self.expect,
+            QEMU_PROPERTY: self.identity().qemu_cpu,
         }
 
 
@@ -59,6 +104,7 @@ def _cluster(name: str, core: str, cores: int, max_mhz: float) -> Cluster:
 MEMBERS: tuple[Member, ...] = (
     Member(
         name="lab-board-armv8",
+        kind="board",
         abi="armv8",
         model="virtual board, 64 bit",
         soc="4 x Cortex-A72",
@@ -66,16 +112,37 @@ MEMBERS: tuple[Member, ...] = (
     ),
     Member(
         name="lab-board-armv7",
+        kind="board",
         abi="armv7",
         model="virtual board, 32 bit",
         soc="4 x Cortex-A7",
         clusters=(_cluster("all", "Cortex-A7", 4, 900),),
     ),
+    Member(
+        name="lab-phone-armv8",
+        kind="phone",
+        abi="armv8",
+        model="virtual phone, 64 bit",
+        soc="4 x Cortex-A55 + 4 x Cortex-A76",
+        clusters=(_cluster("little", "Cortex-A55", 4, 1800), _cluster("big", "Cortex-A76", 4, 2400)),
+        cool_below_c=35,
+        expect={"ro.board.platform": "lab-phone-armv8"},
+    ),
+    Member(
+        name="lab-phone-armv7",
+        kind="phone",
+        abi="armv7",
+        model="virtual phone, 32 bit",
+        soc="4 x Cortex-A7, phone",
+        clusters=(_cluster("all", "Cortex-A7", 4, 1300),),
+        cool_below_c=35,
+        expect={"ro.board.platform": "lab-phone-armv7"},
+    ),
 )
 
 
 def imitating(spec: DeviceSpec) -> Member:
-    """A virtual board with the processor identity of an inventory device: armv8 where that has it, else armv7.
+    """A virtual phone with the identity of an inventory device: armv8 where that has it, else armv7.
 
     Raises:
         BadInput: it has no ARM processor, or one that is not known.
@@ -87,12 +154,16 @@ def imitating(spec: DeviceSpec) -> Member:
             f"{spec.name} cannot be imitated: its inventory entry has {lacks}",
             hint="devices lab up --as snapdragon855   (any ARM device whose clusters are written)",
         )
+    asked = {key: values[0] for key, values in spec.expect.items() if "." in key and not is_pattern(values[0])}
     member = Member(
         name=f"{PREFIX}{spec.name}",
+        kind="phone",
         abi=abi,
-        model=f"virtual board as {spec.model or spec.name}",
+        model=f"virtual {spec.model or spec.name}",
         soc=spec.soc or spec.name,
         clusters=spec.clusters,
+        cool_below_c=spec.cool_below_c,
+        expect=asked,
         like=spec.name,
     )
     member.identity()  # what cannot be imitated is said before anything starts

@@ -1,4 +1,4 @@
-"""Starting a board of the lab. Nothing of it outlives the process it starts."""
+"""Starting one process of the lab: boards, phones and the adb server. Nothing of it outlives the process it starts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from devices.lab.identity import Identity
+from devices.lab.phone_control import PROFILE, command
+from devices.lab.phone_profile import Profile
 from devices.lab.state import MARK, Process, process, this_lab
 from pocketzoo.errors import WorkFailed
 from pocketzoo.files import write_atomically
 
+# Ports that adb servers take for emulators' and attach by themselves.
+_EMULATORS = range(5554, 5586)
 _started: list[subprocess.Popen[bytes]] = []  # ours to wait for while we live; afterwards the system's
 
 # Run as root in a mount, PID and host-name namespace of its own; all that it mounts ends with it. $1 root file system,
@@ -64,6 +70,34 @@ def board(*, name: str, root: Path, port: int, shown: Identity, folder: Path, ke
     return _launch(argv, log=folder / "log")
 
 
+def phone(*, root: Path, port: int, shown: Identity, folder: Path, profile: Profile) -> Process:
+    """Start a virtual phone: a daemon that speaks the adb transport protocol. Its control socket is in ``folder``."""
+    _write(shown, folder)
+    whole = msgspec.structs.replace(profile, mounts=tuple((source, there) for source, there in shown.mounts(folder)))
+    write_atomically(folder / PROFILE, msgspec.json.format(msgspec.json.encode(whole), indent=2))
+    return _launch(command(root=root, port=port, folder=folder, qemu_cpu=shown.qemu_cpu), log=folder / "log")
+
+
+def adb_server(port: int, folder: Path) -> Process:
+    """Start an adb server with a home of its own, which touches no phone that is plugged in here."""
+    import adbutils
+
+    program = Path(adbutils.__file__).parent / "binaries" / "adb"
+    if not program.exists():
+        program = Path(adbutils.adb_path())
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "ANDROID_ADB_SERVER_PORT": str(port),
+        "ADB_LOCAL_TRANSPORT_MAX_PORT": str(_EMULATORS.start - 1),  # attach no emulators
+        "ADB_MDNS": "0",  # listen to no announcements in the network
+    }
+    # One USB device may be given, so that this server leaves all others to the user's own: none is called that.
+    argv = [str(program), "-P", str(port), "server", "nodaemon", "--one-device", "none"]
+    return _launch(argv, log=folder / "log", settings=settings)
+
+
 def free_port(wanted: int | None = None) -> int:
     """A port that nobody listens on; the wanted one where it is free."""
     for port in (wanted, 0, 0, 0):
@@ -73,7 +107,9 @@ def free_port(wanted: int | None = None) -> int:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 listening.bind(("127.0.0.1", port))
-                return int(listening.getsockname()[1])
+                found = int(listening.getsockname()[1])
+                if found not in _EMULATORS:
+                    return found
     raise WorkFailed("no free port was found on 127.0.0.1")
 
 
@@ -108,10 +144,10 @@ def _write(shown: Identity, folder: Path) -> None:
         file.write_text(text, encoding="ascii", errors="replace")
 
 
-def _launch(argv: Sequence[str], *, log: Path) -> Process:
+def _launch(argv: Sequence[str], *, log: Path, settings: Mapping[str, str] | None = None) -> Process:
     nonce = secrets.token_hex(8)
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
-    env = {**kept, MARK: f"{this_lab()}.{nonce}"}
+    env = {**kept, **(settings or {}), MARK: f"{this_lab()}.{nonce}"}
     env["PATH"] = f"{env.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,7 @@ class Running(Struct, frozen=True, kw_only=True):
     """A virtual device that was started: which, how it is reached, and its process."""
 
     name: str
+    kind: Literal["board", "phone"]
     abi: str
     port: int
     qemu_cpu: str
@@ -44,12 +46,20 @@ class Running(Struct, frozen=True, kw_only=True):
     entry: dict[str, object]  # as the inventory has it
 
 
+class Server(Struct, frozen=True):
+    """The adb server of the lab."""
+
+    port: int
+    process: Process
+
+
 class LabState(Struct, frozen=True, kw_only=True):
     """Everything that was started. ``wanted`` are the identities asked for, which `up` brings back."""
 
     version: int = VERSION
     wanted: tuple[str, ...] = ()
     devices: tuple[Running, ...] = ()
+    adb: Server | None = None
 
 
 def folder() -> Path:
@@ -110,7 +120,7 @@ def alive(one: Process) -> bool:
 
 def strays(known: LabState) -> list[Process]:
     """Processes of this lab that its state does not know of: `up` was killed before it could write them down."""
-    mine = {one.process.nonce for one in known.devices}
+    mine = {one.process.nonce for one in known.devices} | ({known.adb.process.nonce} if known.adb else set())
     sign = f"{MARK}={this_lab()}.".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -127,9 +137,17 @@ def strays(known: LabState) -> list[Process]:
     return found
 
 
-def end(one: Process) -> None:
-    """End that very process and its children, and wait until they are gone."""
+def end(one: Process, *, politely_s: float = 0.0) -> None:
+    """End that very process and its children, and wait until they are gone.
+
+    Args:
+        one: the process.
+        politely_s: how long it may take to end by itself before it is killed.
+    """
     family = [found for pid in _children(one.pid) if (found := process(pid, one.nonce))] if alive(one) else []
+    if politely_s:
+        _signal(one, signal.SIGTERM)
+        _gone([one], politely_s)
     _signal(one, signal.SIGKILL)
     if not _gone([one], 10):
         raise WorkFailed(f"process {one.pid} of the lab does not end", hint="devices lab down")

@@ -43,7 +43,7 @@ def at_home(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The state folder of a lab that is up, with an identity beside its own two boards."""
+    """The state folder of a lab that is up, with an identity beside its own four devices."""
     why = lacking()
     if why:
         pytest.skip(why)

@@ -76,15 +76,3 @@ def test_the_root_is_read_only_and_shared(lab: Path) -> None:
         done = session.run(["sh", "-c", "echo x >/usr/x || echo y >/sys/x || echo z >/etc/x"], deadline_s=60)
         assert not done.ok
         assert int(session.run(["sh", "-c", "ls /proc/ | grep -c '^[0-9]'"], deadline_s=60).stdout) < 12
-
-
-def test_a_board_with_the_processor_of_an_inventory_device(lab: Path, tiny_tflite: Path) -> None:
-    spec = load_inventory().get("lab:snapdragon855")
-    assert {"emulated", "qemu-cortex-a76"} <= set(spec.tags)
-    with open_session(spec) as session:
-        facts = session.facts()
-        shown = session.run(["cat", "/proc/cpuinfo"], deadline_s=60).stdout.decode()
-    assert facts.cores == 8
-    assert len(facts.clusters) == 3
-    assert "Snapdragon 855" in str(facts.soc)
-    assert "asimddp" in shown

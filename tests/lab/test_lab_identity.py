@@ -9,7 +9,7 @@ import pytest
 from devices.cores import CORES, core_name
 from devices.inventory import load_inventory
 from devices.lab.identity import arm_design, core_id, identity
-from devices.lab.members import MEMBERS, imitating
+from devices.lab.members import MEMBERS, QEMU_PROPERTY, imitating
 from devices.parse import cpu_list, parse_cpuinfo
 from devices.session import open_session
 from devices.spec import Cluster, DeviceSpec
@@ -64,7 +64,7 @@ def test_every_inventory_phone_can_be_imitated() -> None:
         shown = imitating(spec).identity()
         processors, outside = parse_cpuinfo(shown.cpuinfo.splitlines())
         assert len(processors) == spec.cores
-        assert outside["Hardware"].startswith(f"{spec.soc} [qemu ")
+        assert outside["Hardware"] == spec.soc
         cpu = "devices/system/cpu"
         assert len(cpu_list(shown.sys[f"{cpu}/present"])) == spec.cores
         first = 0
@@ -114,6 +114,10 @@ def test_entries_are_inventory_entries() -> None:
         entry = member.entry({"kind": "ssh", "host": "127.0.0.1"})
         spec = DeviceSpec.model_validate({"name": member.name, **entry})
         assert "emulated" in spec.tags
+        if member.kind == "phone":
+            assert spec.expect[QEMU_PROPERTY] == (member.identity().qemu_cpu,)
+            said = member.properties("rootfs")
+            assert all(said[key] == value for key, (value,) in spec.expect.items())
 
 
 SDOT = r": +4f[89ab][0-9a-f]e[0-9a-f]{3} "  # SDOT by element, as QEMU's log prints its code
