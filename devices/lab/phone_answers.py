@@ -77,6 +77,7 @@ def _status(phone: Phone) -> dict[str, Any]:
         "authorised": phone.authorised,
         "listening": phone.listening,
         "port": phone.port,
+        "happened": phone.faults.happened,
         "faults": msgspec.to_builtins(phone.faults.all()),
     }
 

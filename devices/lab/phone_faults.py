@@ -81,6 +81,7 @@ class Faults:
         self._log = log
         self._all: list[Fault] = []
         self._count = 0
+        self.happened = 0  # of all, also of those that were cleared
 
     def add(self, fault: Fault) -> int:
         """Take note of one; its number."""
@@ -101,6 +102,7 @@ class Faults:
     def happens(self, fault: Fault, operation: str) -> None:
         """Count and log it."""
         fault.done += 1
+        self.happened += 1
         self._log("fault", kind=fault.kind, id=fault.id, time=fault.done, of=fault.times, operation=operation[:500])
 
     def take(self, kind: Kind, operation: str) -> Fault | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import getpass
 import io
+import logging
 import select
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +36,12 @@ from pocketzoo.files import replacing
 
 CONNECT_S = 15.0
 ALIVE_S = 15  # between keep-alive messages, so that a network that drops idle connections does not drop ours
+ALARM_S = 0.5  # after a deadline, until a connection that keeps us waiting is broken
 BLOCK = 1 << 15
 WINDOW = 1 << 24  # bytes that may be under way to us
+
+# What paramiko's own thread meets reaches us as an error; its traceback is nothing for a user.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Address:
@@ -102,6 +108,7 @@ class SshTransport:
         self.address = Address(way)
         self.where = str(self.address)
         self._client: paramiko.SSHClient | None = None
+        self._socket: socket.socket | paramiko.ProxyCommand | None = None
         self._was_connected = False
 
     def run(self, argv: Sequence[str], *, deadline_s: float, env: Mapping[str, str], stdin: bytes) -> Completed:
@@ -176,7 +183,7 @@ class SshTransport:
         limited: bool = True,
     ) -> int:
         """Run a line; TimeoutError at the deadline, OverflowError at too much output, else its exit code."""
-        with self._mapped(), contextlib.closing(self._channel(line, until)) as channel:
+        with self._mapped(until), self._alarm(until), contextlib.closing(self._channel(line, until)) as channel:
             pending: bytes | None = source.read(BLOCK)
             arrived = 0
             while True:
@@ -234,7 +241,8 @@ class SshTransport:
                 return transport
             self.close()
         try:
-            self._client = connect(self.address, min(left, CONNECT_S))
+            self._socket = self.address.socket()
+            self._client = connect(self.address, min(left, CONNECT_S), self._socket)
         except DeviceMissing as error:
             if self._was_connected:  # it was there a moment ago and may come back
                 raise DeviceOffline(error.what, hint=error.hint) from error
@@ -247,7 +255,31 @@ class SshTransport:
         return transport
 
     @contextlib.contextmanager
-    def _mapped(self) -> Iterator[None]:
+    def _alarm(self, until: float) -> Iterator[None]:
+        """Break the connection a moment after the deadline.
+
+        paramiko waits without limit for the answer to a request, and for room to send on a network that swallows
+        everything. While all is well, a deadline is kept without this.
+        """
+
+        def ring() -> None:
+            if (link := self._socket) is not None:
+                with contextlib.suppress(OSError):
+                    if isinstance(link, socket.socket):
+                        link.shutdown(socket.SHUT_RDWR)
+                    else:
+                        link.close()
+
+        timer = threading.Timer(max(0.0, until - time.monotonic()) + ALARM_S, ring)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def _mapped(self, until: float) -> Iterator[None]:
         """paramiko's and the socket's errors as ours. A new error of paramiko is one of its SSHException."""
         try:
             yield
@@ -255,11 +287,18 @@ class SshTransport:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
             self.close()
+            if time.monotonic() >= until:
+                raise TimeoutError from error
             raise ConnectionLost(f"the connection to {self.where} broke: {error or type(error).__name__}") from error
 
 
-def connect(address: Address, timeout_s: float) -> paramiko.SSHClient:
+def connect(address: Address, timeout_s: float, link: socket.socket | paramiko.ProxyCommand) -> paramiko.SSHClient:
     """An authenticated connection to a host whose key is recorded.
+
+    Args:
+        address: the host.
+        timeout_s: for each of the steps, in seconds.
+        link: a connection to it.
 
     Raises:
         DeviceMissing: nothing answers there.
@@ -282,7 +321,7 @@ def connect(address: Address, timeout_s: float) -> paramiko.SSHClient:
             auth_timeout=timeout_s,
             channel_timeout=timeout_s,
             look_for_keys=not address.keys,
-            sock=address.socket(),
+            sock=link,
         )
     except paramiko.BadHostKeyException as error:
         client.close()
