@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import getpass
+import hashlib
 import json
 import os
 import re
@@ -90,6 +91,45 @@ def owner() -> dict[str, str | int]:
         user = str(os.getuid())
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "user": user, "since": now}
+
+
+def lessee() -> str:
+    """This process in the words of a lease on a device, which other hosts read too."""
+    me = owner()
+    return f"process {me['pid']} of {me['user']}@{me['host']} [{_here()}] since {me['since']}"
+
+
+def ended_here(words: str) -> bool:
+    """Whether the owner that a lease names was a process of this host and has ended.
+
+    A process that has its number now but began later is another one.
+    """
+    found = re.fullmatch(r"process (\d+) of .* \[(\S+)\] since (\S+)", words)
+    if found is None or found[2] != _here():
+        return False
+    try:
+        # After the name, which may hold anything, the 20th field: ticks from the start of the system.
+        ticks = int(Path("/proc", found[1], "stat").read_text(errors="replace").rpartition(")")[2].split()[19])
+        began = _system_start() + ticks / os.sysconf("SC_CLK_TCK")
+        return began > datetime.fromisoformat(found[3]).timestamp() + 2  # whole seconds on both sides
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _here() -> str:
+    """Names where process numbers mean the same: this boot of this kernel, and the PID namespace in it."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text() + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        text = socket.gethostname()
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _system_start() -> int:
+    lines = Path("/proc/stat").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("btime ")).split()[1])
 
 
 def _busy(path: Path, device: str, wait_s: float) -> DeviceBusy:

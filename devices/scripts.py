@@ -76,6 +76,11 @@ RELEASE = """
 cd -- "$1" && read -r id rest <owner && [ "$id" = "$2" ] && rm -f owner
 """
 
+# $1: the work folder, $2: an owner in words. Lets go of the lease where it is theirs.
+EVICT = """
+cd -- "$1" && read -r id ends who <owner && [ "$who" = "$2" ] && rm -f owner
+"""
+
 # $1: owner, $2: the work folder, absolute or from the home folder, $3, $4: seconds and who, for the lease. Prints the
 # folder's absolute path as the last line.
 PREPARE = f"""{_END_ALL}{_CLAIM}

@@ -34,6 +34,7 @@ from devices.facts import Conditions, DeviceFacts
 from devices.reach import Way, reach
 from devices.spec import DeviceSpec
 from devices.transport import Completed
+from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 from pocketzoo.home import home
 
@@ -144,14 +145,12 @@ class Session:
         folder = f"{self.work_dir}/files"
         present = self._present(folder, names, files)
         missing = [digest for digest in names if digest not in present]
-        for digest in missing:
-            pushed.check_unchanged(files[digest], digest)
         try:
             for digest in missing:
                 self._send(folder, names[digest], files[digest])
             if missing:
                 self._publish(folder, {digest: names[digest] for digest in missing}, files)
-        except (TransferRefused, TransferCorrupted):
+        except (TransferRefused, TransferCorrupted, BadInput):
             # Half a file on a full disk would keep it full. After a lost connection the next session does this.
             with contextlib.suppress(DeviceError):
                 self._control(["sh", "-c", scripts.DISCARD, "sh", folder, self._owner], CONTROL_S)
@@ -224,10 +223,13 @@ class Session:
 
     def _prepare(self, work_dir: str) -> str:
         seconds = LEASE_S if self._shared else 0
-        argv = ["sh", "-c", scripts.PREPARE, "sh", self._owner, work_dir, str(seconds), _who()]
+        argv = ["sh", "-c", scripts.PREPARE, "sh", self._owner, work_dir, str(seconds), lock.lessee()]
         asked = time.monotonic()
         # Without our mark: it ends everything that carries the owner's.
-        done = self._retrying(lambda left: self._transport.run(argv, deadline_s=left, env={}, stdin=b""), CONTROL_S)
+        done = self._unmarked(argv)
+        if done.exit_code == scripts.TAKEN and lock.ended_here(words := _lessee(done)):
+            self._unmarked(["sh", "-c", scripts.EVICT, "sh", work_dir, words])
+            done = self._unmarked(argv)
         if done.exit_code == scripts.NO_SHA256SUM:
             raise DeviceIncapable(
                 "the device has no sha256sum, so nothing on it can be verified",
@@ -248,13 +250,16 @@ class Session:
             self._lease_ends = asked + seconds
         return path
 
+    def _unmarked(self, argv: Sequence[str]) -> Completed:
+        return self._retrying(lambda left: self._transport.run(argv, deadline_s=left, env={}, stdin=b""), CONTROL_S)
+
     def _keep_lease(self, needed_s: float) -> None:
         """Have the device to ourselves for as long as a command may take; costs a round trip only when it runs out."""
         asked = time.monotonic()
         if asked + needed_s < self._lease_ends:
             return
         seconds = LEASE_S + int(needed_s)
-        argv = ["sh", "-c", scripts.CLAIM, "sh", self.work_dir, self._owner, str(seconds), _who()]
+        argv = ["sh", "-c", scripts.CLAIM, "sh", self.work_dir, self._owner, str(seconds), lock.lessee()]
         done = self._transport.run(argv, deadline_s=max(needed_s, 10.0), env={}, stdin=b"")
         if done.exit_code == scripts.TAKEN:
             raise self._taken(done)
@@ -316,6 +321,7 @@ class Session:
             if last:
                 break
             for digest, name in left.items():
+                pushed.check_unchanged(files[digest], digest)  # hashed here only where it matters
                 self._send(folder, name, files[digest])
         raise TransferCorrupted(
             f"{len(left)} pushed file(s) have another hash on the device than here, also after sending them again",
@@ -384,6 +390,6 @@ def _owner_id(state: Path, key: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _who() -> str:
-    me = lock.owner()
-    return f"process {me['pid']} of {me['user']}@{me['host']} since {me['since']}"
+def _lessee(answer: Completed) -> str:
+    """Who has the lease, in their own words."""
+    return answer.stdout.decode("utf-8", "replace").strip().rpartition("; free in at most ")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -79,3 +80,20 @@ def test_in_one_process_too(tmp_path: Path) -> None:
 def test_a_key_with_any_characters_is_one_file(tmp_path: Path) -> None:
     with lock.acquire(tmp_path, "ssh-me@[::1]:22/../x", device="b") as held:
         assert held.path.parent == tmp_path
+
+
+def test_a_lease_of_a_process_that_ended_here_is_nobodys() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", "from devices import lock; print(lock.lessee())"], stdout=-1)
+    assert lock.ended_here(lock.lessee()) is False
+    words = ended.communicate()[0].decode().strip()
+    assert lock.ended_here(words) is True
+    other_host = re.sub(r"\[\w+\]", "[00000000]", words)
+    assert lock.ended_here(other_host) is False
+    # Its number may be another process's by now: one that began after the lease was written.
+    reused = re.sub(r"process \d+", f"process {os.getpid()}", words).replace("since 20", "since 19")
+    assert lock.ended_here(reused) is True
+
+
+@pytest.mark.parametrize("words", ["", "another host", "process 1 of a@b", "process x of a@b [c] since d"])
+def test_words_that_say_nothing_evict_nobody(words: str) -> None:
+    assert lock.ended_here(words) is False

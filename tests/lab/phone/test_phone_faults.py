@@ -6,6 +6,8 @@ Each row of docs/devices.md's table of adb's failures is a test here.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -302,6 +304,26 @@ class TestAccess:
             session.close()
             with open_session(other.spec(), root=tmp_path / "other-state") as theirs:
                 assert theirs.run(["echo", "theirs"], deadline_s=LONG_S).stdout == b"theirs\n"
+
+    @pytest.mark.parametrize("state", ["state", "another-state"])
+    def test_kill_9_of_the_owner_frees_it(self, phone: World, tmp_path: Path, state: str) -> None:
+        program = (
+            "import sys; from pathlib import Path; from devices.session import open_session\n"
+            "from devices.spec import DeviceSpec\n"
+            "held = open_session(DeviceSpec.model_validate_json(sys.argv[1]), root=Path(sys.argv[2]))\n"
+            "print('held', flush=True); held.run(['sleep', '600'], deadline_s=600)\n"
+        )
+        argv = [sys.executable, "-c", program, phone.spec().model_dump_json(), str(tmp_path / "state")]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as owner:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == b"held\n"
+            with pytest.raises(DeviceBusy, match=f"process {owner.pid} of .* since"):
+                open_session(phone.spec(), root=tmp_path / state)
+            owner.kill()
+        with open_session(phone.spec(), root=tmp_path / state, wait_s=0) as session:
+            assert session.run(["echo", "mine"], deadline_s=LONG_S).stdout == b"mine\n"
+        # What the dead owner started is ended by the next session of the same state folder alone.
+        phone.control.ask("kill")
 
     def test_a_phone_that_comes_back_while_it_is_waited_for(self, phone: World, session: Session) -> None:
         threading.Timer(0.3, lambda: phone.control.fault("offline", seconds=1.0)).start()
