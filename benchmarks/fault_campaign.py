@@ -155,7 +155,7 @@ def _shortened(control_s: float) -> Iterator[None]:
 
 
 def campaign(
-    subjects: Sequence[Subject], *, steps: Iterable[int], seed: int, folder: Path, deadline_s: float = 20.0
+    subjects: Sequence[Subject], *, steps: Iterable[int], seed: int, folder: Path, deadline_s: float = 10.0
 ) -> Iterator[Step]:
     """Do so many random things, one after the other, each while something goes wrong.
 

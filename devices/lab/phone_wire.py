@@ -46,6 +46,7 @@ class Stream:
         self.number = number
         self.theirs = theirs
         self.operation = ""
+        self.accepted = False
         self.closed = asyncio.Event()
         self._connection = connection
         self._faults = connection.owner.faults
@@ -110,7 +111,8 @@ class Stream:
         await self._clear.wait()
         if not self.closed.is_set():
             self.end()
-            await self._connection.send(_CLSE, self.number, self.theirs)
+            # A refusal has no number of ours: the server knows it only once the stream is accepted.
+            await self._connection.send(_CLSE, self.number if self.accepted else 0, self.theirs)
 
     def end(self) -> None:
         """It is over, whoever ended it."""
@@ -274,9 +276,9 @@ class Connection:
         try:
             await stream.begin(service)
             if not service.startswith(("shell:", "shell,", "exec:", "sync:")):
-                stream.end()
-                await self.send(_CLSE, 0, stream.theirs)
+                await stream.close()
                 return
+            stream.accepted = True
             await self.send(_OKAY, stream.number, stream.theirs)
             await self.owner.serve(stream, service)
             await stream.close()

@@ -96,6 +96,11 @@ class TestDrops:
         with pytest.raises(ConnectionLost, match="before the command's exit code"):
             run(transport, *long_output())
 
+    def test_a_service_that_is_refused(self, phone: World, transport: AdbTransport) -> None:
+        phone.control.fault("close", match=OURS)
+        with pytest.raises(TransientDeviceError, match="refused a shell"):
+            run(transport, "echo", OURS)
+
     def test_in_a_push(self, phone: World, transport: AdbTransport, file: tuple[str, Path]) -> None:
         phone.control.fault("drop", match="SEND", after=SIZE // 2)
         with pytest.raises(ConnectionLost):
