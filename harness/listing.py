@@ -25,7 +25,12 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "runs": measurement.runs,
         "repeats": len(measurement.repeats),
         "samples_ns": [repeat.samples_ns for repeat in measurement.repeats],
-        "median_ms": s.median_ms if s else None,
+        "reported": [repeat.reported for repeat in measurement.repeats if repeat.reported is not None],
+        "options": dict(measurement.options),
+        "centre": s.centre if s else None,
+        "centre_ms": s.median_ms if s else None,
+        "median_ms": s.median_ms if s and s.centre == "median" else None,
+        "images_per_s": images_per_s(measurement),
         "mean_ms": s.mean_ms if s else None,
         "p90_ms": s.p90_ms if s else None,
         "p99_ms": s.p99_ms if s else None,
@@ -34,7 +39,8 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "std_ms": s.std_ms if s else None,
         "mad_ms": s.mad_ms if s else None,
         "ci95_ms": s.ci95_ms if s else None,
-        "repeat_medians_ms": s.repeat_medians_ms if s else None,
+        "repeat_medians_ms": s.repeat_medians_ms if s and s.centre == "median" else None,
+        "repeat_centres_ms": s.repeat_medians_ms if s else None,
         "init_ms": s.init_ms if s else None,
         "first_ms": s.first_ms if s else None,
         "verdict": measurement.verdict.name,
@@ -50,6 +56,14 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
     if reused is not None:
         record["reused"] = reused
     return record
+
+
+def images_per_s(measurement: Measurement) -> float | None:
+    """Images a second of a cell whose runner counts in batches (torch, trtexec): batch size over the centre."""
+    if measurement.summary is None or measurement.runner.name not in ("torch", "trtexec"):
+        return None
+    batch = int(dict(measurement.options).get("batch", "1"))
+    return batch * 1e3 / measurement.summary.median_ms
 
 
 def results_text(measurements: Sequence[Measurement], *, reused: Collection[str] = ()) -> str:
@@ -77,6 +91,7 @@ def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> di
                 "abi": c.abi,
                 "threads": c.threads,
                 "affinity": c.affinity,
+                "options": dict(c.options),
                 "warmup": c.protocol.warmup,
                 "runs": c.protocol.runs,
                 "repeats": c.protocol.repeats,

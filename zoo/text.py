@@ -112,20 +112,27 @@ def measurement_table(measurements: list[Measurement]) -> str:
 
     Narrow enough for a terminal of 80 columns.
     """
-    groups: dict[str, list[Measurement]] = {}
+    groups: dict[tuple[str, str], list[Measurement]] = {}
     for m in measurements:
-        groups.setdefault(_how(m), []).append(m)
-    return "\n\n".join(f"{how}\n\n{_rows(group)}" for how, group in groups.items())
+        groups.setdefault((_how(m), _centre(m)), []).append(m)
+    return "\n\n".join(f"{how}\n\n{_rows(group, centre)}" for (how, centre), group in groups.items())
+
+
+def _centre(m: Measurement) -> str:
+    return m.summary.centre if m.summary else "median"
 
 
 def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
     protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
-    return f"{m.device.name}, {m.abi}{pinned}, {where}, {protocol}"
+    setting = "".join(f", {name}={value}" for name, value in m.options)
+    # The Python runner is the runtime its version names; of any other, only the digest says which build it was.
+    binary = "" if m.runner.name == "python" else f"\n{m.runner.name} sha256:{m.runner.binary_sha256[:12]}"
+    return f"{m.device.name}, {m.abi}{pinned}{setting}, {where}, {protocol}{binary}"
 
 
-def _rows(measurements: list[Measurement]) -> str:
+def _rows(measurements: list[Measurement], centre: str) -> str:
     rows = []
     for m in measurements:
         s = m.summary
@@ -135,11 +142,11 @@ def _rows(measurements: list[Measurement]) -> str:
                 f"{m.threads_requested}{ran}",
                 milliseconds(s.median_ms) if s else NO_VALUE,
                 f"{milliseconds(s.ci95_ms[0])} to {milliseconds(s.ci95_ms[1])}" if s else NO_VALUE,
-                milliseconds(s.p90_ms) if s else NO_VALUE,
+                milliseconds(s.p90_ms) if s and s.p90_ms is not None else NO_VALUE,
                 m.verdict.name,
                 m.job_key[:12],
             ]
         )
-    headers = ["Threads", "Median ms", "95% interval", "p90 ms", "Verdict", "Cell"]
+    headers = ["Threads", f"{centre.capitalize()} ms", "95% interval", "p90 ms", "Verdict", "Cell"]
     align = ("left", "right", "right", "right", "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
