@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pocketzoo.files import sha256_bytes
-from zoo.artifact import Name, Sha256
+from zoo.artifact import Format, Name, Sha256
 
 
 class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +25,8 @@ class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One number to measure: a model on a device under one ABI with so many threads.
 
-    ``options`` are settings of the runner, sorted by name; a runner refuses those it does not have.
+    ``options`` are settings of the runner, sorted by name; a runner refuses those it does not have. ``format`` is the
+    file's, which has no ending in the store; the digest in the key stands for it.
     """
 
     model: Name
@@ -40,6 +41,7 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: int = 0
     protocol: Protocol = Protocol()
     options: tuple[tuple[str, str], ...] = ()
+    format: Format = "tflite"
 
     @property
     def affinity(self) -> str | None:

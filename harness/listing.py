@@ -8,6 +8,7 @@ from harness.job import threads_text
 from harness.plan import Plan
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
+from zoo.timings import images_per_s
 
 
 def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict[str, object]:
@@ -56,14 +57,6 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
     if reused is not None:
         record["reused"] = reused
     return record
-
-
-def images_per_s(measurement: Measurement) -> float | None:
-    """Images a second of a cell whose runner counts in batches (torch, trtexec): batch size over the centre."""
-    if measurement.summary is None or measurement.runner.name not in ("torch", "trtexec"):
-        return None
-    batch = int(dict(measurement.options).get("batch", "1"))
-    return batch * 1e3 / measurement.summary.median_ms
 
 
 def results_text(measurements: Sequence[Measurement], *, reused: Collection[str] = ()) -> str:

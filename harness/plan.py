@@ -89,6 +89,7 @@ def make_plan(
                         cpus=cpus,
                         protocol=protocol or Protocol(),
                         options=options,
+                        format=artifact.format,
                     )
                 )
     return Plan(tuple(cells), tuple(impossible))

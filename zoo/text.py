@@ -7,6 +7,7 @@ from tabulate import tabulate
 from zoo.artifact import Accuracy, Artifact, TensorSpec
 from zoo.measurement import Measurement
 from zoo.store import Entry
+from zoo.timings import images_per_s
 
 NO_VALUE = "-"
 
@@ -134,8 +135,10 @@ def _how(m: Measurement) -> str:
 
 def _rows(measurements: list[Measurement], centre: str) -> str:
     rows = []
+    batches = any(images_per_s(m) is not None for m in measurements)
     for m in measurements:
         s = m.summary
+        rate = images_per_s(m)
         ran = "" if m.threads_actual in (None, m.threads_requested) else f" (ran {m.threads_actual})"
         rows.append(
             [
@@ -143,10 +146,12 @@ def _rows(measurements: list[Measurement], centre: str) -> str:
                 milliseconds(s.median_ms) if s else NO_VALUE,
                 f"{milliseconds(s.ci95_ms[0])} to {milliseconds(s.ci95_ms[1])}" if s else NO_VALUE,
                 milliseconds(s.p90_ms) if s and s.p90_ms is not None else NO_VALUE,
+                *([f"{rate:.1f}" if rate is not None else NO_VALUE] if batches else []),
                 m.verdict.name,
                 m.job_key[:12],
             ]
         )
-    headers = ["Threads", f"{centre.capitalize()} ms", "95% interval", "p90 ms", "Verdict", "Cell"]
-    align = ("left", "right", "right", "right", "left", "left")
+    headers = ["Threads", f"{centre.capitalize()} ms", "95% interval", "p90 ms"]
+    headers += [*(["Images/s"] if batches else []), "Verdict", "Cell"]
+    align = ("left", "right", "right", "right", *(("right",) if batches else ()), "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.measurement import Centre, Repeat
+from zoo.measurement import Centre, Measurement, Repeat
 
 
 def centre_of(repeats: Sequence[Repeat]) -> Centre:
@@ -25,6 +25,14 @@ def timings_ns(repeats: Sequence[Repeat]) -> tuple[tuple[int, ...], ...]:
         return tuple(repeat.samples_ns for repeat in held)
     centre = centre_of(held)
     return tuple((_centre_ns(repeat, use_mean=centre == "mean"),) for repeat in held)
+
+
+def images_per_s(measurement: Measurement) -> float | None:
+    """Images a second of a cell whose runner counts in batches (torch, trtexec): batch size over the centre."""
+    if measurement.summary is None or measurement.runner.name not in ("torch", "trtexec"):
+        return None
+    batch = int(dict(measurement.options).get("batch", "1"))
+    return batch * 1e3 / measurement.summary.median_ms
 
 
 def _centre_ns(repeat: Repeat, *, use_mean: bool) -> int:

@@ -94,7 +94,7 @@ class TorchRunner:
         """
         options = _settings(cell)
         argv = [self.interpreter, placed[sha256_file(AGENT)], "--agent", placed[sha256_file(python.AGENT)]]
-        argv += ["--model", model, "--format", "pt2" if model.endswith(".pt2") else "torchscript"]
+        argv += ["--model", model, "--format", cell.format]
         for name, value in options.items():
             argv += [f"--{name}", value]
         argv += ["--threads", str(cell.threads), "--warmup", str(cell.protocol.warmup)]

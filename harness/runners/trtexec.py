@@ -86,7 +86,7 @@ class Trtexec:
     def argv(self, cell: Cell, model: str, placed: Mapping[str, str]) -> list[str]:
         """The command of one repeat. An .onnx file is built into an engine first; an engine is loaded."""
         options = dict(cell.options)
-        loads = model.endswith((".engine", ".plan"))
+        loads = cell.format == "tensorrt"
         argv = ["sh", "-c", _EXPORT, "sh", placed[self.digest], f"--{'loadEngine' if loads else 'onnx'}={model}"]
         precision = options.get("precision", "fp32")
         if not loads:
