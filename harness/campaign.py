@@ -14,6 +14,7 @@ from harness.job import Protocol
 from harness.plan import Plan, make_plan
 from harness.progress import Progress
 from harness.results import Results
+from harness.runners.prepared import checked_options
 from pocketzoo.errors import BadInput
 from zoo.measurement import Measurement
 from zoo.store import Entry, Store
@@ -30,6 +31,7 @@ class Request:
     cpus: tuple[int, ...] | None
     protocol: Protocol
     inventory: Path | None
+    options: tuple[tuple[str, str], ...] = ()
 
 
 def entries_of(store: Store, references: Sequence[str]) -> list[Entry]:
@@ -71,13 +73,21 @@ def bench_on(request: Request, device: str) -> Iterator[Bench]:
 
 
 def plan_for(request: Request, bench: Bench, entries: Sequence[Entry]) -> Plan:
-    """The request's cells on one device."""
+    """The request's cells on one device.
+
+    Raises:
+        BadInput: a setting that the device's runner does not have.
+    """
+    prepared = bench.prepared
     return make_plan(
         [entry.artifact for entry in entries],
         bench.facts,
-        bench.runner.record,
-        runner_abi=bench.runner_abi,
-        abis=request.abis,
+        {abi: runner.record for abi, runner in prepared.runners.items()},
+        formats=prepared.formats,
+        missing=prepared.missing,
+        unpinned=prepared.unpinned,
+        options=checked_options(bench.session.spec.runner, prepared.settings, request.options),
+        abis=request.abis or prepared.default_abis,
         threads=request.threads,
         cpus=request.cpus,
         protocol=request.protocol,

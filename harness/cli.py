@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from harness.commands.runner import runner
 from pocketzoo import command
 from pocketzoo.errors import BadInput, DeviceUnavailable, PocketzooError
 
@@ -22,6 +23,9 @@ def harness() -> None:
     """Measure models on devices: every raw sample kept, an interval and a verdict with each number."""
 
 
+harness.add_command(runner)
+
+
 def _request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to measure, for ``plan`` and ``run``."""
     options = [
@@ -29,6 +33,7 @@ def _request_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--model", "models", multiple=True, metavar="REF", help="A model of the zoo; default: all."),
         click.option("--abi", metavar="A,B", help="Only these ABIs, e.g. armv7,armv8; default: the runner's own."),
         click.option("--threads", default="1,2,4", show_default=True, metavar="N,N", help="Thread counts."),
+        click.option("--option", "settings", multiple=True, metavar="K=V", help="A setting of the runner; repeatable."),
         click.option("--cpus", metavar="LIST", help="Pin to these CPUs, e.g. 0,1 or 4-7; default: the kernel places."),
         click.option("--warmup", type=int, default=100, show_default=True, help="Runs before those that count."),
         click.option("--runs", type=int, default=200, show_default=True, help="Measured runs in each repeat."),
@@ -174,6 +179,7 @@ def _request(
     abi: str | None,
     threads: str,
     cpus: str | None,
+    settings: tuple[str, ...],
     warmup: int,
     runs: int,
     repeats: int,
@@ -182,6 +188,7 @@ def _request(
     from harness.campaign import Request
     from harness.job import Protocol
     from harness.plan import parse_cpus, parse_threads
+    from harness.runners.prepared import parse_options
 
     for name, value, least, most in (
         ("warmup", warmup, 0, 10**6),
@@ -198,6 +205,7 @@ def _request(
         cpus=parse_cpus(cpus) if cpus else None,
         protocol=Protocol(warmup=warmup, runs=runs, repeats=repeats),
         inventory=Path(inventory) if inventory else None,
+        options=parse_options(settings),
     )
 
 

@@ -18,15 +18,13 @@ from harness.plan import blocks
 from harness.progress import Progress
 from harness.results import Results, Round
 from harness.runner import Runner, RunnerFailed
-from harness.runners import python
+from harness.runners.choose import prepare_runner
+from harness.runners.prepared import Prepared
 from harness.stats import summarise
 from harness.verdict import judge
 from pocketzoo import __version__
-from pocketzoo.errors import BadInput, Interrupted
-from pocketzoo.files import sha256_file
+from pocketzoo.errors import Interrupted
 from zoo.measurement import Measurement, Provenance, Repeat
-
-DESCRIBE_DEADLINE_S = 120.0
 
 
 def repeat_deadline_s(protocol: Protocol) -> float:
@@ -36,13 +34,15 @@ def repeat_deadline_s(protocol: Protocol) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """A device ready to measure: its session, what was probed, and the runner that will measure there."""
+    """A device ready to measure: its session, what was probed, and the runners that will measure there."""
 
     session: Session
     facts: DeviceFacts
-    runner: Runner
-    runner_abi: str | None
-    placed: Mapping[str, str]
+    prepared: Prepared
+
+    def runner_of(self, cell: Cell) -> Runner:
+        """The runner of a cell's ABI."""
+        return self.prepared.runners[cell.abi]
 
     @property
     def provenance(self) -> Provenance:
@@ -59,27 +59,16 @@ class Outcome:
 
 
 def prepare(session: Session) -> Bench:
-    """Probe the device, push the runner, and ask what it would measure with.
+    """Probe the device and make its runner ready.
 
     Raises:
-        BadInput: the inventory names a runner this version does not have.
-        RunnerFailed: the device has no runtime.
+        BadInput: there is no binary of its runner for it.
+        RunnerFailed: the device has no runtime, or the runner does not start there.
         DeviceError: it is not reachable, or is not the device the inventory describes.
     """
-    if session.spec.runner != python.NAME:
-        raise BadInput(
-            f"{session.spec.name}: the {session.spec.runner} runner is not part of this version",
-            detail=("runners it has: python (ai-edge-litert or tflite-runtime on the device)",),
-            hint="write `runner: python` for this device in an inventory file and pass it with --inventory",
-        )
     facts = session.facts()
     check_expectations(session.spec, facts)
-    agent = {sha256_file(python.AGENT): python.AGENT}
-    placed = session.push(agent)
-    argv = python.describe_argv(session.python, placed[next(iter(agent))])
-    description = python.parse_description(session.run(argv, deadline_s=DESCRIBE_DEADLINE_S))
-    runner = python.PythonRunner(interpreter=session.python, description=description)
-    return Bench(session=session, facts=facts, runner=runner, runner_abi=description.abi, placed=placed)
+    return Bench(session=session, facts=facts, prepared=prepare_runner(session, facts, session.spec))
 
 
 def run_cells(
@@ -119,7 +108,7 @@ def run_cells(
             outcome.reused.add(cell.key)
         else:
             todo.append(cell)
-            open_rounds[cell.key] = results.begin(cell, bench.facts, bench.runner.record, fresh=fresh)
+            open_rounds[cell.key] = results.begin(cell, bench.facts, bench.runner_of(cell).record, fresh=fresh)
     schedule = [(c, n) for c, n in blocks(todo, seed=seed) if n not in open_rounds[c.key].done]
     failed: set[str] = set()
     stored = 0
@@ -162,11 +151,12 @@ def run_cells(
 
 def _one_repeat(bench: Bench, cell: Cell, model: str, deadline_s: float) -> Repeat:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    argv = bench.runner.argv(cell, model, bench.placed)
+    runner = bench.runner_of(cell)
+    argv = runner.argv(cell, model, bench.prepared.placed)
     before = bench.session.conditions()
     done = bench.session.run(argv, deadline_s=deadline_s)
     after = bench.session.conditions()
-    repeat = bench.runner.parse(cell, done)
+    repeat = runner.parse(cell, done)
     return msgspec.structs.replace(repeat, started=started, before=before, after=after)
 
 
@@ -175,7 +165,7 @@ def _finish(bench: Bench, cell: Cell, round_: Round, results: Results, *, error:
     repeats = tuple(round_.done[number] for number in sorted(round_.done))
     summary = summarise(repeats) if repeats and error is None else None
     actual = [r.threads_actual for r in repeats if r.threads_actual is not None]
-    record = bench.runner.record
+    record = bench.runner_of(cell).record
     measurement = Measurement(
         job_key=cell.key,
         artifact_sha256=cell.artifact_sha256,
@@ -186,6 +176,7 @@ def _finish(bench: Bench, cell: Cell, round_: Round, results: Results, *, error:
         threads_requested=cell.threads,
         threads_actual=min(actual, default=None),
         affinity=cell.affinity,
+        options=cell.options,
         warmup=cell.protocol.warmup,
         runs=cell.protocol.runs,
         repeats=repeats,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from pocketzoo.files import sha256_bytes
-from zoo.artifact import Name, Sha256
+from zoo.artifact import Format, Name, Sha256
 
 
 class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +23,11 @@ class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One number to measure: a model on a device under one ABI with so many threads."""
+    """One number to measure: a model on a device under one ABI with so many threads.
+
+    ``options`` are settings of the runner, sorted by name; a runner refuses those it does not have. ``format`` is the
+    file's, which has no ending in the store; the digest in the key stands for it.
+    """
 
     model: Name
     artifact_sha256: Sha256
@@ -36,6 +40,8 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cpus: tuple[int, ...] | None = None
     seed: int = 0
     protocol: Protocol = Protocol()
+    options: tuple[tuple[str, str], ...] = ()
+    format: Format = "tflite"
 
     @property
     def affinity(self) -> str | None:
@@ -45,7 +51,7 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def key(self) -> str:
         """The job key. Two cells with one key are the same measurement: names of model and device are not in it."""
-        parts = {
+        parts: dict[str, object] = {
             "artifact": self.artifact_sha256,
             "runner": [self.runner, self.runner_sha256],
             "flags": {"seed": self.seed},
@@ -55,12 +61,15 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "device": self.device_fingerprint,
             "protocol": self.protocol,
         }
+        if self.options:  # a cell without options keeps the key it had before there were any
+            parts["options"] = self.options
         return sha256_bytes(msgspec.json.encode(parts, order="deterministic"))
 
     @property
     def label(self) -> str:
         """The cell in a line of talk."""
-        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}"
+        setting = "".join(f", {name}={value}" for name, value in self.options)
+        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{setting}"
 
 
 def threads_text(count: int) -> str:

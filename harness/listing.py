@@ -8,6 +8,7 @@ from harness.job import threads_text
 from harness.plan import Plan
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
+from zoo.timings import images_per_s
 
 
 def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict[str, object]:
@@ -25,7 +26,12 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "runs": measurement.runs,
         "repeats": len(measurement.repeats),
         "samples_ns": [repeat.samples_ns for repeat in measurement.repeats],
-        "median_ms": s.median_ms if s else None,
+        "reported": [repeat.reported for repeat in measurement.repeats if repeat.reported is not None],
+        "options": dict(measurement.options),
+        "centre": s.centre if s else None,
+        "centre_ms": s.median_ms if s else None,
+        "median_ms": s.median_ms if s and s.centre == "median" else None,
+        "images_per_s": images_per_s(measurement),
         "mean_ms": s.mean_ms if s else None,
         "p90_ms": s.p90_ms if s else None,
         "p99_ms": s.p99_ms if s else None,
@@ -34,7 +40,8 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "std_ms": s.std_ms if s else None,
         "mad_ms": s.mad_ms if s else None,
         "ci95_ms": s.ci95_ms if s else None,
-        "repeat_medians_ms": s.repeat_medians_ms if s else None,
+        "repeat_medians_ms": s.repeat_medians_ms if s and s.centre == "median" else None,
+        "repeat_centres_ms": s.repeat_medians_ms if s else None,
         "init_ms": s.init_ms if s else None,
         "first_ms": s.first_ms if s else None,
         "verdict": measurement.verdict.name,
@@ -77,6 +84,7 @@ def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> di
                 "abi": c.abi,
                 "threads": c.threads,
                 "affinity": c.affinity,
+                "options": dict(c.options),
                 "warmup": c.protocol.warmup,
                 "runs": c.protocol.runs,
                 "repeats": c.protocol.repeats,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.facts import DeviceFacts
@@ -38,9 +38,12 @@ class Plan:
 def make_plan(
     artifacts: Sequence[Artifact],
     facts: DeviceFacts,
-    runner: RunnerRecord,
+    runners: Mapping[str, RunnerRecord],
     *,
-    runner_abi: str | None,
+    formats: Sequence[str] = ("tflite",),
+    missing: Mapping[str, str] | None = None,
+    unpinned: str | None = None,
+    options: tuple[tuple[str, str], ...] = (),
     abis: Sequence[str] = (),
     threads: Sequence[int] = THREADS,
     cpus: tuple[int, ...] | None = None,
@@ -51,22 +54,28 @@ def make_plan(
     Args:
         artifacts: the models.
         facts: the device, as probed.
-        runner: what would measure there.
-        runner_abi: the ABI the runner's binary has on the device.
-        abis: only these; where empty, what the runner runs as.
-        threads: thread counts; more than the device has cores is measured and judged, not refused.
+        runners: what would measure there, by ABI.
+        formats: the artifact formats these take.
+        missing: ABI -> why there is no runner for it.
+        unpinned: why nothing can be pinned to CPUs there; None where it can.
+        options: settings of the runner, checked.
+        abis: only these; where empty, what the runners run as.
+        threads: thread counts; more than the device has cores is measured and judged, not refused. A GPU (ABI
+            ``cuda``) is measured once, with the first: threads of the host do not run it.
         cpus: pin to these CPUs; None leaves the placing to the kernel.
         protocol: warm-up, runs, repeats.
     """
     cells, impossible = [], []
-    wanted = tuple(dict.fromkeys(abis)) or ((runner_abi,) if runner_abi else facts.abis[:1])
+    wanted = tuple(dict.fromkeys(abis)) or tuple(runners)
     for artifact in artifacts:
         for abi in wanted:
-            for count in dict.fromkeys(threads):
-                reason = _why_not(artifact, facts, runner, runner_abi, abi, cpus)
+            reason = _why_not(artifact, facts, runners, formats, missing or {}, abi)
+            reason = reason or (unpinned if cpus else None) or _no_such_cpu(facts, cpus)
+            for count in list(dict.fromkeys(threads))[: 1 if abi == "cuda" else None]:
                 if reason:
                     impossible.append(Impossible(artifact.name, facts.name, abi, count, reason))
                     continue
+                runner = runners[abi]
                 cells.append(
                     Cell(
                         model=artifact.name,
@@ -79,6 +88,8 @@ def make_plan(
                         threads=count,
                         cpus=cpus,
                         protocol=protocol or Protocol(),
+                        options=options,
+                        format=artifact.format,
                     )
                 )
     return Plan(tuple(cells), tuple(impossible))
@@ -87,17 +98,22 @@ def make_plan(
 def _why_not(
     artifact: Artifact,
     facts: DeviceFacts,
-    runner: RunnerRecord,
-    runner_abi: str | None,
+    runners: Mapping[str, RunnerRecord],
+    formats: Sequence[str],
+    missing: Mapping[str, str],
     abi: str,
-    cpus: tuple[int, ...] | None,
 ) -> str | None:
-    if artifact.format != "tflite":
-        return f"the {runner.name} runner runs .tflite files, this is {artifact.format}"
+    name = next((runner.name for runner in runners.values()), "device's")
+    if artifact.format not in formats:
+        return f"the {name} runner runs {' and '.join(f'.{f}' for f in formats)} files, this is {artifact.format}"
     if facts.abis and abi not in facts.abis:
         return f"{facts.name} runs {', '.join(facts.abis)}"
-    if runner_abi is not None and abi != runner_abi:
-        return f"the {runner.name} runner on {facts.name} is built for {runner_abi}"
+    if abi in runners:
+        return None
+    return missing.get(abi) or f"the {name} runner on {facts.name} is built for {', '.join(runners)}"
+
+
+def _no_such_cpu(facts: DeviceFacts, cpus: tuple[int, ...] | None) -> str | None:
     if cpus and facts.cores is not None and max(cpus) >= facts.cores:
         return f"{facts.name} has CPUs 0 to {facts.cores - 1}"
     return None

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zoo.measurement import Repeat, Summary
+from zoo.measurement import Repeat, Reported, Summary
+from zoo.timings import centre_of, timings_ns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,17 +29,19 @@ def summarise(repeats: Sequence[Repeat], *, seed: int = 0) -> Summary:
     """All figures of one cell, in milliseconds.
 
     Args:
-        repeats: at least one, each with at least one sample.
+        repeats: at least one, each with at least one sample or with what its tool reported.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: there is no sample.
+        ValueError: there is nothing to summarise.
     """
     import numpy as np
 
     samples = [repeat.samples_ns for repeat in repeats]
-    if not samples or not all(samples):
-        raise ValueError("a summary needs at least one repeat, and a sample in each")
+    if not samples or not all(repeat.samples_ns or repeat.reported for repeat in repeats):
+        raise ValueError("a summary needs at least one repeat, and a sample or a report in each")
+    if not all(samples):
+        return _summarise_reports(repeats, seed)
     pooled = np.concatenate([np.asarray(s, dtype=np.float64) for s in samples]) / 1e6
     median = float(np.median(pooled))
     low, high = median_interval(samples, seed=seed)
@@ -57,6 +60,51 @@ def summarise(repeats: Sequence[Repeat], *, seed: int = 0) -> Summary:
         repeat_medians_ms=tuple(float(np.median(np.asarray(s))) / 1e6 for s in samples),
         init_ms=float(np.median(inits)) / 1e6 if inits else None,
         first_ms=float(np.median(firsts)) / 1e6 if firsts else None,
+    )
+
+
+def _summarise_reports(repeats: Sequence[Repeat], seed: int) -> Summary:
+    """A summary from centres: what lies inside a process is known only as its tool tells it."""
+    import numpy as np
+
+    reports = [repeat.reported or _report_of(repeat.samples_ns) for repeat in repeats]
+    centres = timings_ns(repeats)
+    counts = np.asarray([r.count for r in reports], dtype=np.float64)
+    means = np.asarray([r.mean_ns for r in reports], dtype=np.float64)
+    squares = np.asarray([r.std_ns for r in reports], dtype=np.float64) ** 2 + means**2
+    mean = float((counts * means).sum() / counts.sum())
+    least, most = min(r.min_ns for r in reports) / 1e6, max(r.max_ns for r in reports) / 1e6
+    # One centre has no interval; all that is known of it is that no run was outside these.
+    interval = median_interval(centres, seed=seed) if len(centres) > 1 else (least, most)
+    inits = [r.init_ns for r in repeats if r.init_ns is not None]
+    firsts = [r.first_ns for r in repeats if r.first_ns is not None]
+    return Summary(
+        median_ms=float(np.median([c[0] for c in centres])) / 1e6,
+        centre=centre_of(repeats),
+        mean_ms=mean / 1e6,
+        p90_ms=None,
+        p99_ms=None,
+        min_ms=least,
+        max_ms=most,
+        std_ms=float(np.sqrt(max(0.0, (counts * squares).sum() / counts.sum() - mean**2))) / 1e6,
+        mad_ms=None,
+        ci95_ms=interval,
+        repeat_medians_ms=tuple(c[0] / 1e6 for c in centres),
+        init_ms=float(np.median(inits)) / 1e6 if inits else None,
+        first_ms=float(np.median(firsts)) / 1e6 if firsts else None,
+    )
+
+
+def _report_of(samples: Sequence[int]) -> Reported:
+    import numpy as np
+
+    values = np.asarray(samples, dtype=np.float64)
+    return Reported(
+        count=len(samples),
+        min_ns=min(samples),
+        max_ns=max(samples),
+        mean_ns=round(float(values.mean())),
+        std_ns=round(float(values.std())),
     )
 
 

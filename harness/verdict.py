@@ -76,7 +76,8 @@ def _threads(repeats: Sequence[Repeat], requested: int) -> Evidence:
     fewest = min(actual)
     pool = min((r.pool_threads for r in repeats if r.pool_threads is not None), default=None)
     cpus = min((len(r.cpus_allowed) for r in repeats if r.cpus_allowed is not None), default=None)
-    says = f"{requested} threads requested, {pool} started, {cpus} CPUs allowed: {fewest} can run at once"
+    started = f"{pool} started" if pool is not None else "the runner does not say how many started"
+    says = f"{requested} threads requested, {started}, {cpus} CPUs allowed: {fewest} can run at once"
     return Evidence(
         check="threads",
         outcome="exceeded" if fewest < requested else "ok",
@@ -113,11 +114,18 @@ def _heat(repeats: Sequence[Repeat], hot_above_c: float | None) -> Evidence:
     if not temperatures:
         return _unknown("temperature", _why_unknown(repeats, "temperatures_c", "no temperature can be read"))
     hottest = max(temperatures)
-    slowdown = max(_slowdown(r.samples_ns) for r in repeats)
+    slowdowns = [_slowdown(r.samples_ns) for r in repeats if r.samples_ns]
     if hot_above_c is None:
         hot = False
         says = f"{hottest:.1f} °C at most; the inventory names no limit for this device"
+    elif not slowdowns:
+        if hottest > hot_above_c:
+            why = f"{hottest:.1f} °C at most, above the limit; without samples nobody can tell whether it slowed down"
+            return _unknown("temperature", why)
+        hot = False
+        says = f"{hottest:.1f} °C at most"
     else:
+        slowdown = max(slowdowns)
         hot = hottest > hot_above_c and slowdown > SLOWDOWN_WHEN_HOT
         says = f"{hottest:.1f} °C at most, and {slowdown:+.1%} from a repeat's first quarter to its last"
     return Evidence(
@@ -150,10 +158,14 @@ def _repeat_spread(summary: Summary) -> Evidence:
     found = spread(summary.repeat_medians_ms)
     if found is None:
         return _unknown("repeat spread", "one repeat has no spread")
-    return _held_against("repeat spread", found, REPEAT_SPREAD, f"medians of the repeats differ by {found:.1%}")
+    return _held_against(
+        "repeat spread", found, REPEAT_SPREAD, f"{summary.centre}s of the repeats differ by {found:.1%}"
+    )
 
 
 def _interval(summary: Summary) -> Evidence:
+    if summary.mad_ms is None and len(summary.repeat_medians_ms) < 2:
+        return _unknown("interval", "the runner gave no samples, and one repeat alone has no interval")
     low, high = summary.ci95_ms
     half = (high - low) / 2 / summary.median_ms if summary.median_ms else 0.0
     return _held_against("interval", half, INTERVAL_HALF_WIDTH, f"95% interval of ±{half:.1%}")

@@ -70,6 +70,8 @@ class Setup:
     delegate: str
     warmup: int
     runs: int
+    options: tuple[tuple[str, str], ...] = ()
+    centre: str = "median"
 
 
 def cell_id(measurement: Measurement) -> str:
@@ -98,6 +100,8 @@ def setup_of(measurement: Measurement) -> Setup:
         delegate=runner.delegate or "",
         warmup=measurement.warmup,
         runs=measurement.runs,
+        options=measurement.options,
+        centre=measurement.summary.centre if measurement.summary else "median",
     )
 
 
@@ -192,6 +196,10 @@ def unlike(one: Measurement, other: Measurement) -> tuple[str, ...]:
         differences.append("runner")
     if mine.delegate != theirs.delegate:
         differences.append("delegate")
+    if mine.options != theirs.options:
+        differences.append("options")
+    if one.summary and other.summary and mine.centre != theirs.centre:
+        differences.append("a mean and a median")
     if (mine.warmup, mine.runs) != (theirs.warmup, theirs.runs):
         differences.append("protocol")
     return tuple(differences)

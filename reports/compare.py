@@ -9,6 +9,7 @@ from reports.numbers import difference, wilson
 from reports.values import Change, Missing, Ratio, Score
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
+from zoo.timings import timings_ns
 
 # (a, b) -> ratio of pooled medians a/b, with the low and high end of its interval.
 Interval = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], tuple[float, float, float]]
@@ -154,7 +155,7 @@ def _pair_preference(pair: tuple[Measurement, Measurement]) -> tuple[bool, str, 
 
 
 def _samples(cell: Measurement) -> tuple[tuple[int, ...], ...]:
-    return tuple(repeat.samples_ns for repeat in cell.repeats if repeat.samples_ns) if cell.summary else ()
+    return timings_ns(cell.repeats) if cell.summary else ()
 
 
 def _caveats(cell: Measurement, parent: Measurement) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reports.cells import DeviceKey, believable, cell_id, marks, split_name
 from reports.compare import headline, metric_name, score
 from reports.tables import View, lineage
+from zoo.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
                 accuracy=drawn.value,
                 accuracy_ends=ends,
                 good=believable(cell),
-                mark=" ".join(marks(cell)),
+                mark=_mark(cell),
                 front=i in best,
             )
             for i, (name, cell, summary, drawn, ends, _) in enumerate(rows)
@@ -132,7 +133,7 @@ def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
                         cell.summary.median_ms,
                         cell.summary.ci95_ms,
                         believable(cell),
-                        " ".join(marks(cell)),
+                        _mark(cell),
                     )
                 )
         names = [name for name, _ in groups]
@@ -146,7 +147,7 @@ def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
 
 
 def spreads(view: View, device: DeviceKey) -> list[Spread]:
-    """Every cell shown for a device, with all its samples."""
+    """Every cell shown for a device that has samples, with all of them."""
     cells = sorted(
         view.cells_of(device), key=lambda c: (c.abi, split_name(c.model), c.artifact_sha256, c.threads_requested)
     )
@@ -156,8 +157,14 @@ def spreads(view: View, device: DeviceKey) -> list[Spread]:
             cell=cell_id(cell),
             repeats_ms=tuple(tuple(ns / 1e6 for ns in repeat.samples_ns) for repeat in cell.repeats),
             median_ms=cell.summary.median_ms,
-            mark=" ".join(marks(cell)),
+            mark=_mark(cell),
         )
         for cell in cells
-        if cell.summary is not None
+        if cell.summary is not None and any(repeat.samples_ns for repeat in cell.repeats)
     ]
+
+
+def _mark(cell: Measurement) -> str:
+    """The marks of a cell, and that its number is a mean where it is one."""
+    mean = cell.summary is not None and cell.summary.centre == "mean"
+    return " ".join((*marks(cell), *(["mean"] if mean else [])))

@@ -180,7 +180,9 @@ def _setup(view: View, device: DeviceKey, setup: Setup, cells: Sequence[Measurem
         (f"({letter}) " if letter else "")
         + f"{setup.warmup} warm-up and {setup.runs} measured runs, {counted} repeats each in a process of its own; "
         + f"runner {markdown.escape(runner)}{markdown.escape(delegate)}, "
-        + f"binary SHA-256 {markdown.code(setup.binary_sha256[:12])}; "
+        + f"binary SHA-256 {markdown.code(setup.binary_sha256[:12])}"
+        + "".join(f", {markdown.code(f'{name}={value}')}" for name, value in setup.options)
+        + "; "
         + f"{_plural(len(cells), 'cell')}, {min(c.time for c in cells)} to {max(c.time for c in cells)}."
     )
 
@@ -216,6 +218,8 @@ def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
     argv += ["--abi", abis, "--threads", threads, "--warmup", str(cells[0].warmup), "--runs", str(cells[0].runs)]
     if repeats:
         argv += ["--repeats", str(repeats)]
+    for name, value in cells[0].options:
+        argv += ["--option", f"{name}={value}"]
     # Quoted for the shell; a name that could end the fenced block cannot: names have no backticks or newlines, and a
     # device's name is checked by the inventory, but records of others are not trusted here.
     return " ".join(shlex.quote(visible(part).replace("`", "?")) for part in [*argv, "--fresh"])

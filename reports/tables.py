@@ -82,7 +82,8 @@ class View:
             return Missing(f"failed: {lines[0][:80]}")
         low, high = cell.summary.ci95_ms
         setup = self.letters.get((device_of(cell), setup_of(cell)), "")
-        return Latency(cell.summary.median_ms, (high - low) / 2, marks(cell), cell_id(cell), setup)
+        half, centre = (high - low) / 2, cell.summary.centre
+        return Latency(cell.summary.median_ms, half, marks(cell), cell_id(cell), setup, centre)
 
     def latency_at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Latency | Missing:
         """The latency at one place, or why there is none."""

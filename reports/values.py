@@ -26,13 +26,17 @@ class Missing:
 
 @dataclass(frozen=True)
 class Latency:
-    """A latency: median and half-width of its 95% interval in ms, marks, the cell it can be traced to."""
+    """A latency: median and half-width of its 95% interval in ms, marks, the cell it can be traced to.
+
+    ``centre`` is ``mean`` where the runner's tool printed no median.
+    """
 
     median_ms: float
     half_ms: float | None
     marks: tuple[str, ...]
     cell: str
     setup: str = ""
+    centre: str = "median"
 
 
 @dataclass(frozen=True)

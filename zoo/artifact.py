@@ -1,7 +1,7 @@
 """An artifact: one deployable model, what is known of it, and where it came from.
 
 Schema history
-    1  first
+    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max
 # A file's name inside an artifact: one plain component. No separators, no leading dot: it cannot leave its folder.
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*\Z", max_length=200)]
 Size = Annotated[int, Meta(ge=0)]
-Format = Literal["tflite", "onnx", "safetensors"]
+# torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on.
+Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt"]
 
 
 class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,7 +74,7 @@ def add(
     source: str | None,
     as_json: bool,
 ) -> None:
-    """Add a .tflite file made elsewhere: inspected, loaded once, hashed and stored."""
+    """Add a model made elsewhere: a .tflite file is inspected and loaded, other programs are recognised."""
     from zoo.artifact import Parent
     from zoo.foreign import describe
     from zoo.reference import check_tag

@@ -10,6 +10,7 @@ from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 from zoo.artifact import Artifact, FileRecord, Parent
 from zoo.loadcheck import check_loads
+from zoo.programs import format_of
 from zoo.reference import check_name
 from zoo.tflite import inspect
 
@@ -23,7 +24,10 @@ def describe(
     source: str | None = None,
     task: str | None = None,
 ) -> Artifact:
-    """An artifact for one .tflite file; what the file does not say (accuracy, MACs) stays unknown.
+    """An artifact for one model file; what the file does not say (accuracy, MACs) stays unknown.
+
+    A .tflite file is inspected and loaded once. Programs of other runtimes are recognised and not loaded: that runs
+    code of theirs, or needs a GPU.
 
     Raises:
         BadInput: no such file, another format, damaged, or the runtime refuses it (a custom operator is named).
@@ -32,10 +36,17 @@ def describe(
     if not path.is_file():
         raise BadInput("no such file" if not path.exists() else "not a file", where=str(path))
     if path.suffix != ".tflite":
-        raise BadInput(
-            f"the zoo runs and measures .tflite models; {path.suffix or 'a file without an ending'} is not one",
-            where=str(path),
-            hint="convert it first, or give the file its .tflite ending",
+        return Artifact(
+            name=name,
+            format=format_of(path),
+            files=(FileRecord(name=f"{name}{path.suffix}", sha256=sha256_file(path), size=path.stat().st_size),),
+            parent=parent,
+            licence=licence,
+            source=source or f"added from {path.name}",
+            task=task,
+            versions={"pocketzoo": __version__},
+            notes=("not loaded when it was added: inputs and outputs are unknown",),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
     facts = inspect(path)
     custom = facts.custom_operators

@@ -4,6 +4,8 @@ Records neither compute nor render: ``harness`` fills them in, ``reports`` draws
 
 Schema history
     1  first
+    2  repeats of tools that print figures and no samples: ``reported`` and ``delegate`` of a repeat, ``centre`` of a
+       summary, whose p90, p99 and MAD may be unknown; the ``options`` of a cell. Records of schema 1 are read as ever.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from msgspec import Meta, Struct
 from devices.facts import Conditions, DeviceFacts
 from zoo.artifact import Name, Sha256
 
-SCHEMA = 1
+SCHEMA = 2
 
 Provenance = Literal["hardware", "emulated", "published"]
+Centre = Literal["median", "mean"]
 VerdictName = Literal["valid", "throttled", "contended", "clamped", "unstable", "emulated", "failed"]
 
 
@@ -53,10 +56,35 @@ class RunnerRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     delegate: str | None = None
 
 
+class Reported(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a tool that keeps its samples to itself says of them: figures of ``count`` runs, in nanoseconds.
+
+    ``std_ns`` is that of the population. What the tool did not print is None. ``memory_delta_bytes`` is what the tool
+    says the model added to its memory.
+    """
+
+    count: Annotated[int, Meta(ge=1)]
+    first_ns: int | None = None
+    min_ns: Annotated[int, Meta(ge=0)]
+    max_ns: Annotated[int, Meta(ge=0)]
+    mean_ns: Annotated[int, Meta(ge=1)]
+    std_ns: Annotated[int, Meta(ge=0)]
+    median_ns: int | None = None
+    p5_ns: int | None = None
+    p95_ns: int | None = None
+    memory_delta_bytes: int | None = None
+
+
 class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One process of a cell. Times in nanoseconds on the device's monotonic clock."""
+    """One process of a cell. Times in nanoseconds on the device's monotonic clock.
+
+    Either ``samples_ns`` holds every run, or ``reported`` what the tool said of them. ``delegate`` is what the runner
+    saw the model run on, where it can tell.
+    """
 
     samples_ns: tuple[int, ...]
+    reported: Reported | None = None
+    delegate: str | None = None
     init_ns: int | None = None
     first_ns: int | None = None
     started: str | None = None
@@ -75,16 +103,22 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Figures in milliseconds, each computed from the raw samples; the interval is a hierarchical bootstrap."""
+    """Figures in milliseconds, computed from the raw samples; the interval is a hierarchical bootstrap.
+
+    Where the runner gave no samples they come from what its tool reported: p90, p99 and MAD are then unknown, and
+    ``centre`` tells whether ``median_ms`` and ``repeat_medians_ms`` hold medians, or means because the tool printed no
+    median.
+    """
 
     median_ms: float
+    centre: Centre = "median"
     mean_ms: float
-    p90_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
     min_ms: float
     max_ms: float
     std_ms: float
-    mad_ms: float
+    mad_ms: float | None
     ci95_ms: tuple[float, float]
     repeat_medians_ms: tuple[float, ...]
     init_ms: float | None = None
@@ -114,6 +148,7 @@ class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     threads_requested: Annotated[int, Meta(ge=1)]
     threads_actual: int | None
     affinity: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
     warmup: Annotated[int, Meta(ge=0)]
     runs: Annotated[int, Meta(ge=1)]
     repeats: tuple[Repeat, ...]

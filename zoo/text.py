@@ -7,6 +7,7 @@ from tabulate import tabulate
 from zoo.artifact import Accuracy, Artifact, TensorSpec
 from zoo.measurement import Measurement
 from zoo.store import Entry
+from zoo.timings import images_per_s
 
 NO_VALUE = "-"
 
@@ -112,34 +113,45 @@ def measurement_table(measurements: list[Measurement]) -> str:
 
     Narrow enough for a terminal of 80 columns.
     """
-    groups: dict[str, list[Measurement]] = {}
+    groups: dict[tuple[str, str], list[Measurement]] = {}
     for m in measurements:
-        groups.setdefault(_how(m), []).append(m)
-    return "\n\n".join(f"{how}\n\n{_rows(group)}" for how, group in groups.items())
+        groups.setdefault((_how(m), _centre(m)), []).append(m)
+    return "\n\n".join(f"{how}\n\n{_rows(group, centre)}" for (how, centre), group in groups.items())
+
+
+def _centre(m: Measurement) -> str:
+    return m.summary.centre if m.summary else "median"
 
 
 def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
     protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
-    return f"{m.device.name}, {m.abi}{pinned}, {where}, {protocol}"
+    setting = "".join(f", {name}={value}" for name, value in m.options)
+    # The Python runner is the runtime its version names; of any other, only the digest says which build it was.
+    binary = "" if m.runner.name == "python" else f"\n{m.runner.name} sha256:{m.runner.binary_sha256[:12]}"
+    return f"{m.device.name}, {m.abi}{pinned}{setting}, {where}, {protocol}{binary}"
 
 
-def _rows(measurements: list[Measurement]) -> str:
+def _rows(measurements: list[Measurement], centre: str) -> str:
     rows = []
+    batches = any(images_per_s(m) is not None for m in measurements)
     for m in measurements:
         s = m.summary
+        rate = images_per_s(m)
         ran = "" if m.threads_actual in (None, m.threads_requested) else f" (ran {m.threads_actual})"
         rows.append(
             [
                 f"{m.threads_requested}{ran}",
                 milliseconds(s.median_ms) if s else NO_VALUE,
                 f"{milliseconds(s.ci95_ms[0])} to {milliseconds(s.ci95_ms[1])}" if s else NO_VALUE,
-                milliseconds(s.p90_ms) if s else NO_VALUE,
+                milliseconds(s.p90_ms) if s and s.p90_ms is not None else NO_VALUE,
+                *([f"{rate:.1f}" if rate is not None else NO_VALUE] if batches else []),
                 m.verdict.name,
                 m.job_key[:12],
             ]
         )
-    headers = ["Threads", "Median ms", "95% interval", "p90 ms", "Verdict", "Cell"]
-    align = ("left", "right", "right", "right", "left", "left")
+    headers = ["Threads", f"{centre.capitalize()} ms", "95% interval", "p90 ms"]
+    headers += [*(["Images/s"] if batches else []), "Verdict", "Cell"]
+    align = ("left", "right", "right", "right", *(("right",) if batches else ()), "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

@@ -9,15 +9,19 @@ from typing import Any
 
 import msgspec
 
+from devices.facts import DeviceFacts
+from devices.session import Session
 from devices.transport import Completed
 from harness.job import Cell
 from harness.runner import RunnerFailed
+from harness.runners.prepared import Prepared
 from pocketzoo.files import sha256_bytes, sha256_file
 from zoo.measurement import Repeat, RunnerRecord
 
 NAME = "python"
 AGENT = Path(__file__).parents[1] / "agents" / "tflite_agent.py"
 AGENT_PROTOCOL = 1
+DESCRIBE_DEADLINE_S = 120.0
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -31,8 +35,8 @@ class Description(msgspec.Struct, frozen=True):
     python: str
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    """The agent's result; what the device prints is untrusted, so every field has its type."""
+class Answer(msgspec.Struct, frozen=True):
+    """An agent's result; what the device prints is untrusted, so every field has its type."""
 
     runtime: str
     runtime_version: str
@@ -52,6 +56,23 @@ class _Answer(msgspec.Struct, frozen=True):
     library_sha256: str
 
 
+def prepare(session: Session, facts: DeviceFacts) -> Prepared:
+    """Push the agent and ask what it would measure with.
+
+    Raises:
+        RunnerFailed: the device has no runtime.
+        DeviceError: it cannot be reached.
+    """
+    agent = {sha256_file(AGENT): AGENT}
+    placed = session.push(agent)
+    argv = describe_argv(session.python, placed[next(iter(agent))])
+    description = parse_description(session.run(argv, deadline_s=DESCRIBE_DEADLINE_S))
+    runner = PythonRunner(interpreter=session.python, description=description)
+    # An interpreter that is no ELF proves nothing; the answer of each repeat is then refused with that reason.
+    abi = description.abi or next(iter(facts.abis), "unknown")
+    return Prepared(runners={abi: runner}, placed=placed)
+
+
 def describe_argv(interpreter: str, agent: str) -> list[str]:
     """The command that makes the agent describe its runtime."""
     return [interpreter, agent, "--describe"]
@@ -64,7 +85,7 @@ def parse_description(done: Completed) -> Description:
         RunnerFailed: no runtime on the device, or an answer that is not understood.
     """
     try:
-        return msgspec.convert(_document(done), Description)
+        return msgspec.convert(document_in(done), Description)
     except msgspec.ValidationError as error:
         raise RunnerFailed(f"the agent's description is not understood: {error}") from error
 
@@ -109,40 +130,55 @@ class PythonRunner:
     def parse(self, cell: Cell, done: Completed) -> Repeat:
         """One repeat; refuses an answer that is not what was asked for (ABI, CPUs, number of runs, runtime)."""
         try:
-            answer = msgspec.convert(_document(done), _Answer)
+            answer = msgspec.convert(document_in(done), Answer)
         except msgspec.ValidationError as error:
             raise RunnerFailed(f"the agent's answer is not understood: {error}") from error
-        self._check(cell, answer)
-        cpus = len(answer.cpus_allowed) if answer.cpus_allowed is not None else None
-        return Repeat(
-            samples_ns=answer.samples_ns,
-            init_ns=answer.init_ns,
-            first_ns=answer.first_ns,
-            pool_threads=answer.pool_threads,
-            cpus_allowed=answer.cpus_allowed,
-            threads_actual=min(answer.pool_threads, cpus) if cpus else answer.pool_threads,
-            peak_memory_bytes=answer.peak_memory_bytes,
-            own_cpu_ns=answer.own_cpu_ns,
-            wall_ns=answer.wall_ns,
-            foreign_cpu_share=answer.foreign_cpu_share,
-            involuntary_switches=answer.involuntary_switches,
-            abi_proof=answer.abi_proof,
-            output_sha256=answer.output_sha256,
-        )
-
-    def _check(self, cell: Cell, answer: _Answer) -> None:
-        if len(answer.samples_ns) != cell.protocol.runs or min(answer.samples_ns) <= 0:
-            raise RunnerFailed(f"{len(answer.samples_ns)} samples came back instead of {cell.protocol.runs}")
-        if answer.abi != cell.abi:
-            raise RunnerFailed(f"it ran as {answer.abi or 'an unknown ABI'} ({answer.abi_proof}), not as {cell.abi}")
-        if cell.cpus is not None and answer.cpus_allowed != cell.cpus:
-            raise RunnerFailed(f"it ran on CPUs {answer.cpus_allowed}, not on {cell.cpus}")
-        if answer.library_sha256 != self.description.library_sha256:
-            raise RunnerFailed("the runtime on the device changed during the campaign")
+        check_answer(cell, answer, self.description)
+        return repeat_of(answer)
 
 
-def _document(done: Completed) -> dict[str, Any]:
-    """The agent's document: the last line of stdout that is one. Anything else on stdout is somebody's chatter."""
+def repeat_of(answer: Answer) -> Repeat:
+    """An agent's answer as a repeat."""
+    cpus = len(answer.cpus_allowed) if answer.cpus_allowed is not None else None
+    return Repeat(
+        samples_ns=answer.samples_ns,
+        init_ns=answer.init_ns,
+        first_ns=answer.first_ns,
+        pool_threads=answer.pool_threads,
+        cpus_allowed=answer.cpus_allowed,
+        threads_actual=min(answer.pool_threads, cpus) if cpus else answer.pool_threads,
+        peak_memory_bytes=answer.peak_memory_bytes,
+        own_cpu_ns=answer.own_cpu_ns,
+        wall_ns=answer.wall_ns,
+        foreign_cpu_share=answer.foreign_cpu_share,
+        involuntary_switches=answer.involuntary_switches,
+        abi_proof=answer.abi_proof,
+        output_sha256=answer.output_sha256,
+    )
+
+
+def check_answer(cell: Cell, answer: Answer, description: Description) -> None:
+    """Refuse an answer to another question.
+
+    Raises:
+        RunnerFailed: another number of runs, ABI, set of CPUs, or build of the runtime than asked for.
+    """
+    if len(answer.samples_ns) != cell.protocol.runs or min(answer.samples_ns) <= 0:
+        raise RunnerFailed(f"{len(answer.samples_ns)} samples came back instead of {cell.protocol.runs}")
+    if answer.abi != cell.abi:
+        raise RunnerFailed(f"it ran as {answer.abi or 'an unknown ABI'} ({answer.abi_proof}), not as {cell.abi}")
+    if cell.cpus is not None and answer.cpus_allowed != cell.cpus:
+        raise RunnerFailed(f"it ran on CPUs {answer.cpus_allowed}, not on {cell.cpus}")
+    if answer.library_sha256 != description.library_sha256:
+        raise RunnerFailed("the runtime on the device changed during the campaign")
+
+
+def document_in(done: Completed) -> dict[str, Any]:
+    """The agent's document: the last line of stdout that is one. Anything else on stdout is somebody's chatter.
+
+    Raises:
+        RunnerFailed: there is none, or it holds an error.
+    """
     for line in reversed(done.stdout.splitlines()):
         if line.startswith(b'{"pocketzoo_agent"'):
             try:

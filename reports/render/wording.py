@@ -22,7 +22,8 @@ def figure(value: Value) -> str:
             return visible(text)
         case Latency():
             half = "" if value.half_ms is None else f" ± {half_width_text(value.median_ms, value.half_ms)}"
-            return ms_text(value.median_ms) + half
+            called = "" if value.centre == "median" else f"{value.centre} "
+            return called + ms_text(value.median_ms) + half
         case Ratio():
             return f"{value.value:.2f}× [{value.low:.2f}, {value.high:.2f}]"
         case Score():
@@ -76,6 +77,8 @@ def legend(drawn: Table) -> tuple[str, ...]:
     found = [f"{mark} {says}" for mark, says in MEANING.items() if any(mark in name for name in used)]
     if any(isinstance(value, Latency) and value.setup for row in drawn.rows for value in row):
         found.append("(A), (B), ... how it was measured, see README.md")
+    if any(isinstance(value, Latency) and value.centre == "mean" for row in drawn.rows for value in row):
+        found.append("mean: the runner's tool printed no median")
     return tuple(found)
 
 

@@ -23,7 +23,7 @@ def artifact(name: str, format_: str = "tflite", digest: str = "c") -> Artifact:
 
 
 def plan(*artifacts: Artifact, **options: Any) -> Any:
-    return make_plan(artifacts, FACTS, RUNNER, **{"runner_abi": "x86_64", **options})
+    return make_plan(artifacts, FACTS, {"x86_64": RUNNER}, **options)
 
 
 def test_every_model_at_every_thread_count() -> None:
