@@ -89,8 +89,8 @@ def test_looking_makes_no_file(url: str, tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused_by_name(url: str, tmp_path: Path) -> None:
     Results(url).begin(cell_of(), FACTS, RUNNER.record)
     with sqlite3.connect(tmp_path / "results.sqlite") as connection:
-        connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
-    with pytest.raises(BadInput, match="schema 99; this pocketzoo reads schema 1 to 1"):
+        connection.execute("UPDATE results_schema SET version_num = '0099'")
+    with pytest.raises(BadInput, match="schema 99; this pocketzoo reads schema 1 to 2"):
         Results(url).latest()
 
 
