@@ -121,7 +121,9 @@ def measurement_table(measurements: list[Measurement]) -> str:
 def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
-    protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
+    # A measurement may come without its samples; each repeat has left its median.
+    repeats = len(m.repeats) or (len(m.summary.repeat_medians_ms) if m.summary else "?")
+    protocol = f"{m.warmup} warm-up + {m.runs} runs x {repeats}"
     return f"{m.device.name}, {m.abi}{pinned}, {where}, {protocol}"
 
 

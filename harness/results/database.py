@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,8 @@ class Database:
         self._ready = False
         self._preparing = threading.Lock()
         self._engine = _engine(parsed, self.place)
+        # Drivers warn of connections that nobody closed; the pool's are closed with the last reference, or at exit.
+        self.close = weakref.finalize(self, self._engine.dispose)
 
     @property
     def dialect(self) -> str:

@@ -76,6 +76,10 @@ class Results:
         self._database = Database(url or default_url())
         self.url = self._database.place
 
+    def close(self) -> None:
+        """Close the connections now; they are closed anyway when nothing refers to this any more."""
+        self._database.close()
+
     # rounds
 
     def find(self, job_key: str, *, since: int = 0) -> Measurement | None:

@@ -1,32 +1,17 @@
-"""The results database: nothing lost, nothing twice, damage told."""
+"""The contract of the results database, on SQLite and on a real PostgreSQL: nothing lost, nothing twice."""
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
-import msgspec
 import pytest
+from sqlalchemy import event
 
 from harness.results import Results
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
-from tests.records import FACTS, measurement_for, repeat_of
-from zoo.artifact import Artifact, FileRecord
-from zoo.measurement import Measurement, Verdict
-
-ARTIFACT = Artifact(
-    name="tiny-model", format="tflite", files=(FileRecord(name="tiny-model.tflite", sha256="c" * 64, size=1),)
-)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'results.sqlite'}"
-
-
-def measured(key: str, threads: int = 1) -> Measurement:
-    return measurement_for(ARTIFACT, key=key, threads=threads)
+from tests.harness.results.rounds import failed, measured, sql, store
+from tests.records import FACTS, repeat_of
 
 
 def test_a_repeat_is_there_for_another_process_as_soon_as_it_is_stored(url: str) -> None:
@@ -40,28 +25,64 @@ def test_a_repeat_is_there_for_another_process_as_soon_as_it_is_stored(url: str)
 
 
 def test_a_finished_round_is_found_whole_and_a_failed_one_is_not_reused(url: str) -> None:
-    cell = cell_of()
+    cell, other = cell_of(), cell_of(threads=2)
     results = Results(url)
-    round_ = results.begin(cell, FACTS, RUNNER.record)
-    measurement = measured(cell.key)
-    for number, repeat in enumerate(measurement.repeats):
-        results.append(round_, number, repeat)
-    results.finish(round_, measurement)
-    assert Results(url).find(cell.key) == measurement
-    assert results.latest() == (measurement,)
-    assert results.begin(cell, FACTS, RUNNER.record).number == round_.number + 1
-
-    other = cell_of(threads=2)
-    failing = results.begin(other, FACTS, RUNNER.record)
-    verdict = Verdict(name="failed", reason="it crashed")
-    failed = msgspec.structs.replace(measured(other.key, 2), repeats=(), summary=None, verdict=verdict)
-    results.finish(failing, failed)
+    done = store(results, cell, measured(cell))
+    assert Results(url).find(cell.key) == done
+    assert results.latest() == (done,)
+    store(results, other, failed(other))
     assert results.find(other.key) is None
     assert {m.verdict.name for m in results.latest()} == {"valid", "failed"}
-    assert [m.verdict.name for m in results.latest(failed=False)] == ["valid"]
+    assert results.latest(failed=False) == (done,)
+    assert results.known([cell.key, other.key, "0" * 64]) == {cell.key}
+    assert results.begin(cell, FACTS, RUNNER.record).number == 1
 
 
-def test_fresh_leaves_an_interrupted_round_behind(url: str) -> None:
+def test_the_latest_is_the_newest_ended_round_and_a_failed_one_does_not_hide_a_finished_one(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    store(results, cell, measured(cell))
+    second = store(results, cell, measured(cell, samples=(5, 6)))
+    third = store(results, cell, failed(cell))
+    results.begin(cell, FACTS, RUNNER.record)
+    assert results.latest() == (third,)
+    assert results.latest(failed=False) == (second,)
+    assert results.find(cell.key) == second
+    assert results.find(cell.key, since=2) is None
+
+
+def test_summaries_are_the_latest_without_samples_in_one_query(url: str) -> None:
+    results = Results(url)
+    cells = [cell_of(device=d, model=m, threads=t) for d in ("a", "b") for m in ("x", "y") for t in (1, 2)]
+    # The device's fingerprint ties a number to it, not its name.
+    cells = [cell_of(device=c.device, model=c.model, threads=c.threads, artifact_sha256=str(i) * 64)
+             for i, c in enumerate(cells)]  # fmt: skip
+    for cell in cells:
+        store(results, cell, measured(cell))
+    statements: list[str] = []
+    event.listen(results._database._engine, "before_cursor_execute", lambda *parts: statements.append(str(parts[2])))
+    found = results.latest_summaries(devices=["a"], models=["y"])
+    assert len([s for s in statements if s.startswith("SELECT")]) == 1
+    assert [(m.device.name, m.model, m.threads_requested, m.repeats) for m in found] == [
+        ("a", "y", 1, ()), ("a", "y", 2, ())
+    ]  # fmt: skip
+    assert found[0].summary is not None and len(found[0].summary.repeat_medians_ms) == 3
+    assert [m.job_key for m in results.latest_summaries()] == [m.job_key for m in results.latest()]
+    assert [m.job_key for m in results.latest_summaries(limit=1)] == [cells[-1].key]
+    assert [m.device.name for m in results.latest(devices=["b"])] == ["b"] * 4
+
+
+def test_samples_come_one_repeat_at_a_time_with_their_place(url: str) -> None:
+    results = Results(url)
+    cell = cell_of()
+    store(results, cell, measured(cell, samples=(1, 2)))
+    store(results, cell, measured(cell, samples=(3, 4)), fresh=True)
+    found = [(one.round_number, one.number, one.repeat.samples_ns) for one in results.samples(devices=["local"])]
+    assert found == [(1, 0, (3, 4)), (1, 1, (4, 5))]
+    assert list(results.samples(devices=["nobody"])) == []
+
+
+def test_fresh_leaves_an_interrupted_round_behind_and_it_can_neither_grow_nor_end(url: str) -> None:
     cell = cell_of()
     results = Results(url)
     first = results.begin(cell, FACTS, RUNNER.record)
@@ -69,6 +90,21 @@ def test_fresh_leaves_an_interrupted_round_behind(url: str) -> None:
     second = results.begin(cell, FACTS, RUNNER.record, fresh=True)
     assert (second.number, second.done) == (1, {})
     assert results.begin(cell, FACTS, RUNNER.record).id == second.id
+    with pytest.raises(WorkFailed, match="round 0 of this cell is abandoned"):
+        results.append(first, 1, repeat_of([2]))
+    with pytest.raises(WorkFailed, match="round 0 of this cell is abandoned"):
+        results.finish(first, measured(cell))
+
+
+def test_an_ended_round_is_as_it_was_measured(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    round_ = results.begin(cell, FACTS, RUNNER.record)
+    results.finish(round_, measured(cell))
+    with pytest.raises(WorkFailed, match="is done: another process"):
+        results.append(round_, 7, repeat_of([1]))
+    with pytest.raises(WorkFailed, match="is done: another process"):
+        results.finish(round_, failed(cell))
 
 
 def test_the_same_repeat_cannot_be_stored_twice(url: str) -> None:
@@ -80,40 +116,68 @@ def test_the_same_repeat_cannot_be_stored_twice(url: str) -> None:
     assert Results(url).begin(cell_of(), FACTS, RUNNER.record).done == {0: repeat_of([1])}
 
 
-def test_looking_makes_no_file(url: str, tmp_path: Path) -> None:
-    assert Results(url).latest() == ()
-    assert Results(url).find("0" * 64) is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_newer_schema_is_refused_by_name(url: str, tmp_path: Path) -> None:
-    Results(url).begin(cell_of(), FACTS, RUNNER.record)
-    with sqlite3.connect(tmp_path / "results.sqlite") as connection:
-        connection.execute("UPDATE results_schema SET version_num = '0099'")
-    with pytest.raises(BadInput, match="schema 99; this pocketzoo reads schema 1 to 2"):
-        Results(url).latest()
-
-
-def test_a_file_that_is_no_database_is_an_error_with_its_place(url: str, tmp_path: Path) -> None:
-    (tmp_path / "results.sqlite").write_bytes(b"not a database at all, but long enough to be read" * 50)
-    with pytest.raises(WorkFailed, match="not a database") as caught:
-        Results(url).latest()
-    assert caught.value.where == url
-
-
-def test_damaged_samples_are_told_not_guessed(url: str, tmp_path: Path) -> None:
+def test_what_a_hostile_device_says_is_stored_as_it_is(url: str) -> None:
     cell = cell_of()
     results = Results(url)
-    round_ = results.begin(cell, FACTS, RUNNER.record)
-    measurement = measured(cell.key)
-    results.append(round_, 0, measurement.repeats[0])
-    results.finish(round_, measurement)
-    with sqlite3.connect(tmp_path / "results.sqlite") as connection:
-        connection.execute("UPDATE repeats SET record = x'c1'")
-    with pytest.raises(WorkFailed, match="stored result is damaged"):
-        results.latest()
+    facts = measured(cell).device
+    hostile = measured(cell, error="\x00 '; DROP TABLE rounds; -- \u202e")
+    assert store(results, cell, hostile).device == facts
+    assert results.latest() == (hostile,)
 
 
-def test_what_is_no_url_is_refused() -> None:
-    with pytest.raises(BadInput, match="not a database URL"):
-        Results("nonsense")
+def test_looking_makes_nothing(url: str, tmp_path: Path) -> None:
+    results = Results(url)
+    assert results.latest() == results.latest_summaries() == ()
+    assert results.find("0" * 64) is None
+    assert results.known(["0" * 64]) == set()
+    assert list(results.samples()) == results.campaigns() == results.wanted("x") == []
+    assert results.campaign() is None
+    if url.startswith("sqlite"):
+        assert not list(tmp_path.glob("*.sqlite*"))
+    else:
+        assert sql(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+def test_campaigns_remember_what_they_want_and_how_far_it_is(url: str) -> None:
+    results = Results(url)
+    old = results.create_campaign({"devices": ["local"]}, seed=7)
+    name = results.create_campaign({"command": ["harness", "run"]}, id="nightly")
+    first, second, third = (cell_of(threads=n) for n in (1, 2, 4))
+    results.want(name, [second, first])
+    results.want(name, [first, third])
+    assert results.wanted(name) == [second, first, third]
+    store(results, first, measured(first))
+    store(results, first, failed(first))
+    store(results, third, failed(third))
+    assert [(w.cell.threads, w.state) for w in results.progress(name)] == [(2, "missing"), (1, "done"), (4, "failed")]
+    results.begin(second, FACTS, RUNNER.record)
+    assert results.progress(name)[0].state == "open"
+
+    last = results.campaign()
+    assert last is not None and (last.id, last.seed, last.state) == ("nightly", 0, "open")
+    assert last.request == {"command": ["harness", "run"]}
+    assert [c.id for c in results.campaigns()] == ["nightly", old]
+    results.end_campaign(old, "interrupted")
+    found = results.campaign(old)
+    assert found is not None and (found.seed, found.state) == (7, "interrupted")
+    assert results.campaign("unknown") is None
+    with pytest.raises(BadInput, match="nightly is there already"):
+        results.create_campaign({}, id="nightly")
+    with pytest.raises(BadInput, match="no campaign unknown"):
+        results.end_campaign("unknown", "done")
+    with pytest.raises(BadInput, match="no campaign unknown"):
+        results.want("unknown", [first])
+
+
+def test_what_was_measured_before_does_not_count_for_a_fresh_campaign(url: str) -> None:
+    results = Results(url)
+    cell = cell_of()
+    store(results, cell, measured(cell))
+    name = results.create_campaign({})
+    results.want(name, [cell], fresh=True)
+    (wanted,) = results.progress(name)
+    assert (wanted.fresh_round, wanted.state) == (1, "missing")
+    assert results.find(cell.key, since=1) is None
+    store(results, cell, measured(cell), fresh=True)
+    assert results.progress(name)[0].state == "done"
+    assert results.find(cell.key, since=1) is not None
