@@ -1,7 +1,7 @@
 """Raw samples as few bytes, and back without loss. Pure.
 
-Format 1: the byte 1, then as varints the number of samples, the smallest sample (zigzag), the unit and the bytes per
-value; then, deflated, what is left of each sample after ``(sample - smallest) / unit``, as byte planes: the lowest byte
+Format 1: the byte 1, then deflated: as varints the number of samples, the smallest sample (zigzag), the unit and the
+bytes per value; then what is left of each sample after ``(sample - smallest) / unit``, as byte planes: the lowest byte
 of every value, then the next. The noise of a latency sits in its low bytes; the high planes are nearly constant and
 cost nothing. The unit is the greatest common divisor, 1000 where a tool prints whole microseconds. Deflate carries a
 checksum, so a flipped bit is noticed.
@@ -36,7 +36,7 @@ def pack(samples_ns: Sequence[int]) -> bytes:
     planes = b"".join(raw[byte::width] for byte in range(width))
     # -2 * least - 1 instead of a shift by the word's sign bit: Python's integers have no width.
     head = (len(samples_ns), 2 * least if least >= 0 else -2 * least - 1, unit, width)
-    return bytes((FORMAT,)) + b"".join(_varint(value) for value in head) + zlib.compress(planes, 9)
+    return bytes((FORMAT,)) + zlib.compress(b"".join(map(_varint, head)) + planes, 9)
 
 
 def unpack(packed: bytes) -> tuple[int, ...]:
@@ -47,20 +47,18 @@ def unpack(packed: bytes) -> tuple[int, ...]:
     """
     if packed[:1] != bytes((FORMAT,)):
         raise ValueError("samples in a format that is not known")
-    head, at = [], 1
+    try:
+        body = zlib.decompress(packed[1:])
+    except zlib.error as error:
+        raise ValueError(f"samples that cannot be unpacked: {error}") from error
+    head, at = [], 0
     for _ in range(4):
-        value, at = _read_varint(packed, at)
+        value, at = _read_varint(body, at)
         head.append(value)
     count, zigzag, unit, width = head
     least = zigzag // 2 if zigzag % 2 == 0 else -(zigzag + 1) // 2
-    size = count * width
-    stream = zlib.decompressobj()
-    try:
-        # One byte more than there should be: never the whole of a stream that claims to be small.
-        planes = stream.decompress(packed[at:], size + 1)
-    except (zlib.error, OverflowError) as error:
-        raise ValueError(f"samples that cannot be unpacked: {error}") from error
-    if len(planes) != size or not stream.eof or stream.unused_data:
+    planes, size = body[at:], count * width
+    if len(planes) != size:
         raise ValueError(f"samples that are cut off: {len(planes)} of {size} bytes")
     if width == 0:
         return (least,) * count
