@@ -129,6 +129,9 @@ def _settle_postgresql(connection: Connection) -> None:
 
 def read(url: str) -> dict[str, object]:
     """Make the latest table of one device in this process, and say how long it took and how much memory."""
+    if url.startswith("postgresql"):
+        import psycopg  # noqa: F401  an import like the others, not part of the look-up
+
     device = "device000"
     warm = []
     for _ in range(1 + WARM_ROUNDS):

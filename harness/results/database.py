@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, select, table
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, inspect, select, table
 from sqlalchemy import column as column_of
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
@@ -62,6 +62,16 @@ class Database:
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
+
+    def upsert(self, into: Table) -> Any:
+        """An INSERT that knows ON CONFLICT, as this database writes it."""
+        if self.dialect == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+            return postgresql_insert(into)
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+        return sqlite_insert(into)
 
     @contextmanager
     def reading(self) -> Iterator[Connection | None]:
@@ -243,6 +253,9 @@ def _told(error: DatabaseError, place: str) -> PocketzooError:
     if "unable to open" in text or "readonly" in text:
         hint = "check the path and its permissions, or set POCKETZOO_HOME or POCKETZOO_RESULTS"
         return WorkFailed(f"the results database cannot be opened: {text}", where=place, hint=hint)
+    if "locked" in text:
+        hint = "end the other process or let it finish, then run it again"
+        return WorkFailed(f"the results database is in use by another process: {text}", where=place, hint=hint)
     if "connection" in text and ("failed" in text or "timeout" in text):
         hint = "check that the server runs and that POCKETZOO_RESULTS names it, its user and its database"
         return WorkFailed(f"the results database cannot be reached: {text}", where=place, hint=hint)

@@ -15,8 +15,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Select, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from devices.facts import DeviceFacts
 from harness.job import Cell
@@ -208,9 +206,8 @@ class Results:
                 .values(state="failed" if failed else "done", measurement=record)
             )
             mine = {"device": row.device, "model": row.model, "ended_id": round_.id}
-            upsert = postgresql_insert if self._database.dialect == "postgresql" else sqlite_insert
             connection.execute(
-                upsert(newest)
+                self._database.upsert(newest)
                 .values(job_key=row.job_key, **mine)
                 .on_conflict_do_update(
                     index_elements=[newest.c.job_key], set_=mine, where=newest.c.ended_id < round_.id

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results import Results
+from harness.results import Results, database
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
 from tests.harness.results.rounds import measured, sql, store
@@ -82,6 +82,16 @@ def test_a_folder_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "results.sqlite").mkdir()
     with pytest.raises(WorkFailed, match="cannot be opened"):
         Results(f"sqlite:///{tmp_path / 'results.sqlite'}").begin(cell_of(), FACTS, RUNNER.record)
+
+
+def test_a_database_that_another_process_holds_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Results(f"sqlite:///{file}").begin(cell_of(), FACTS, RUNNER.record)
+    monkeypatch.setattr(database, "BUSY_S", 0.01)
+    holding = sqlite3.connect(file, isolation_level=None)
+    holding.execute("BEGIN IMMEDIATE")
+    with pytest.raises(WorkFailed, match="in use by another process"):
+        Results(f"sqlite:///{file}").begin(cell_of(), FACTS, RUNNER.record, fresh=True)
+    holding.close()
 
 
 def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -124,6 +124,7 @@ ROWS = st.lists(
 COLUMNS = (Column("a", "text"), Column("b", "whole"), Column("c", "real"), Column("d", "reals"))
 
 
+@settings(deadline=None)
 @given(TEXT | FORMULA)
 def test_no_text_is_a_formula_and_one_apostrophe_gives_it_back(text: str) -> None:
     safe = safe_text(text)
@@ -131,6 +132,7 @@ def test_no_text_is_a_formula_and_one_apostrophe_gives_it_back(text: str) -> Non
     assert safe.removeprefix("'") == text
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_csv_reads_back_as_it_was_written(rows: list[tuple[str, int | None, float | None, tuple[float, ...]]]) -> None:
     out = io.StringIO(newline="")
@@ -148,6 +150,7 @@ def test_csv_reads_back_as_it_was_written(rows: list[tuple[str, int | None, floa
     ] == rows
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_parquet_reads_back_as_it_was_written(rows: list[tuple[object, ...]]) -> None:
     out = io.BytesIO()

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.results.samples import pack, unpack
@@ -14,11 +14,13 @@ from harness.results.samples import pack, unpack
 TIMES = st.lists(st.integers(min_value=1, max_value=10**12), max_size=300)
 
 
+@settings(deadline=None)
 @given(TIMES | st.lists(st.integers()))
 def test_every_sample_comes_back(samples: list[int]) -> None:
     assert unpack(pack(samples)) == tuple(samples)
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(min_value=1, max_value=10**6))
 def test_a_coarse_clock_costs_nothing(samples: list[int], tick: int) -> None:
     coarse = [sample * tick for sample in samples]
@@ -32,6 +34,7 @@ def test_half_of_message_pack_for_what_a_phone_gives() -> None:
     assert len(pack(samples)) < len(msgspec.msgpack.encode(samples)) / 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=1, max_value=10**9), min_size=1, max_size=50), st.data())
 def test_what_is_cut_off_is_refused(samples: list[int], data: st.DataObject) -> None:
     packed = pack(samples)
@@ -39,6 +42,18 @@ def test_what_is_cut_off_is_refused(samples: list[int], data: st.DataObject) -> 
         unpack(packed[: data.draw(st.integers(min_value=0, max_value=len(packed) - 1))])
 
 
+@settings(deadline=None)
+@given(TIMES, st.data())
+def test_a_flipped_bit_is_noticed_or_changes_nothing(samples: list[int], data: st.DataObject) -> None:
+    packed = bytearray(pack(samples))
+    packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        assert unpack(bytes(packed)) == tuple(samples)
+    except ValueError:
+        return
+
+
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_from_anywhere_are_samples_or_a_value_error(data: bytes) -> None:
     for prefix in (b"", b"\x01"):

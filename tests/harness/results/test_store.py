@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,14 @@ def test_what_a_hostile_device_says_is_stored_as_it_is(url: str) -> None:
     hostile = measured(cell, error="\x00 '; DROP TABLE rounds; -- \u202e")
     assert store(results, cell, hostile).device == facts
     assert results.latest() == (hostile,)
+
+
+def test_threads_share_one_results_each_with_its_own_cell(url: str) -> None:
+    results = Results(url)
+    cells = [cell_of(seed=seed) for seed in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda cell: store(results, cell, measured(cell)), cells))
+    assert {m.job_key: m for m in results.latest()} == {m.job_key: m for m in done}
 
 
 def test_looking_makes_nothing(url: str, tmp_path: Path) -> None:
