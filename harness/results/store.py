@@ -250,10 +250,10 @@ class Results:
         with self._database.reading() as connection:
             if connection is None:
                 return ()
-            chosen = _newest_rounds(models, devices, failed=failed)
+            chosen = newest_rounds(models, devices, failed=failed)
             found = {row.id: measurement_of(row, self.url) for row in connection.execute(chosen)}
             stored: dict[int, list[Repeat]] = {id_: [] for id_ in found}
-            for row in connection.execute(_repeats_of_newest(chosen)):
+            for row in connection.execute(repeats_of_newest(chosen)):
                 stored[row.round_id].append(repeat_of(row, self.url))
         return _sorted(msgspec.structs.replace(m, repeats=tuple(stored[id_])) for id_, m in found.items())
 
@@ -273,7 +273,7 @@ class Results:
             failed: also cells that failed.
             limit: only so many, those whose rounds were begun last.
         """
-        query = _newest_rounds(models, devices, failed=failed)
+        query = newest_rounds(models, devices, failed=failed)
         if limit is not None:
             query = query.order_by(rounds.c.id.desc()).limit(limit)
         with self._database.reading() as connection:
@@ -288,9 +288,9 @@ class Results:
         with self._database.reading() as connection:
             if connection is None:
                 return
-            chosen = _newest_rounds(models, devices, failed=failed)
+            chosen = newest_rounds(models, devices, failed=failed)
             found = {row.id: (measurement_of(row, self.url), row.number) for row in connection.execute(chosen)}
-            stream = connection.execution_options(yield_per=BATCH).execute(_repeats_of_newest(chosen))
+            stream = connection.execution_options(yield_per=BATCH).execute(repeats_of_newest(chosen))
             for row in stream:
                 measurement, round_number = found[row.round_id]
                 yield StoredRepeat(measurement, round_number, row.number, repeat_of(row, self.url))
@@ -369,7 +369,8 @@ def latest() -> tuple[Measurement, ...]:
     return Results().latest()
 
 
-def _newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: bool) -> Select[Any]:
+def newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: bool) -> Select[Any]:
+    """The newest ended round of each cell, or the newest finished one; empty sequences choose all."""
     query = select(rounds.c.id, rounds.c.job_key, rounds.c.number, rounds.c.measurement).join_from(
         newest, rounds, rounds.c.id == (newest.c.ended_id if failed else newest.c.done_id)
     )
@@ -380,7 +381,8 @@ def _newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: boo
     return query
 
 
-def _repeats_of_newest(chosen: Select[Any]) -> Select[Any]:
+def repeats_of_newest(chosen: Select[Any]) -> Select[Any]:
+    """The repeats of such rounds, round by round."""
     ids = chosen.with_only_columns(rounds.c.id).subquery()
     return (
         select(repeats)

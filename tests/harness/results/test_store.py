@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
 
 from harness.results import Results
+from harness.results.store import newest_rounds, repeats_of_newest
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
 from tests.harness.results.rounds import failed, measured, sql, store
@@ -71,6 +73,17 @@ def test_summaries_are_the_latest_without_samples_in_one_query(url: str) -> None
     assert [m.job_key for m in results.latest_summaries()] == [m.job_key for m in results.latest()]
     assert [m.job_key for m in results.latest_summaries(limit=1)] == [cells[-1].key]
     assert [m.device.name for m in results.latest(devices=["b"])] == ["b"] * 4
+
+
+def test_the_latest_table_looks_rounds_up_and_never_walks_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'plan.sqlite'}"
+    Results(url).begin(cell_of(), FACTS, RUNNER.record)
+    for query in (newest_rounds(("m",), ("d",), failed=True), newest_rounds((), ("d",), failed=False)):
+        for statement in (query, repeats_of_newest(query)):
+            shown = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+            plan = [row[3] for row in sql(url, f"EXPLAIN QUERY PLAN {shown}")]
+            assert "SEARCH newest USING INDEX ix_newest_device_model" in plan[0]
+            assert not [step for step in plan if step.startswith("SCAN")]
 
 
 def test_samples_come_one_repeat_at_a_time_with_their_place(url: str) -> None:
