@@ -151,11 +151,16 @@ class Database:
         Raises:
             BadInput: newer than this pocketzoo.
         """
-        tables = inspect(connection)
-        if tables.has_table(VERSION_TABLE):
-            found = connection.execute(select(_version.c.version_num)).scalar()
-        elif tables.has_table(meta.name):
-            found = connection.execute(select(meta.c.value).where(meta.c.name == "schema_version")).scalar()
+        known = select(meta.c.value).where(meta.c.name == "schema_version")
+        for query in (select(_version.c.version_num), known):
+            try:
+                # Asking outright is one round trip; a savepoint, because PostgreSQL ends a transaction that has failed.
+                with connection.begin_nested():
+                    found = connection.execute(query).scalar()
+                break
+            except DatabaseError as error:
+                if not _no_such_table(error):
+                    raise
         else:
             return None
         text = str(found or "")
@@ -201,7 +206,9 @@ def _engine(url: URL, place: str) -> Engine:
         return engine
     try:
         # A campaign leaves its connection idle for as long as a repeat takes; a firewall may have dropped it by then.
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S})
+        return create_engine(
+            url, pool_pre_ping=True, use_native_hstore=False, connect_args={"connect_timeout": CONNECT_S}
+        )
     except ImportError as error:
         raise BadInput(
             f"PostgreSQL needs the driver psycopg: {error}",
@@ -238,6 +245,10 @@ def _set_wal(cursor: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("pocketzoo_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _no_such_table(error: DatabaseError) -> bool:
+    return getattr(error.orig, "sqlstate", None) == "42P01" or str(error.orig).startswith("no such table")
 
 
 def _first_line(error: DatabaseError) -> str:
