@@ -13,6 +13,7 @@ Filling goes past :class:`Results` for speed: each cell has one summary, and 512
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import json
 import resource
@@ -131,9 +132,9 @@ def _settle_postgresql(connection: Connection) -> None:
 
 def read(url: str) -> dict[str, object]:
     """Make the latest table of one device in this process, and say how long it took and how much memory."""
-    if url.startswith("postgresql"):
-        import psycopg  # noqa: F401  an import like the others, not part of the look-up
-
+    # Imports like the others, that SQLAlchemy leaves until an engine is made; they are not part of the look-up.
+    drivers = {"sqlite": "sqlite.pysqlite", "postgresql": "postgresql.psycopg"}
+    importlib.import_module(f"sqlalchemy.dialects.{drivers[url.split(':', maxsplit=1)[0]]}").dialect.import_dbapi()
     device = "device000"
     warm = []
     for _ in range(1 + WARM_ROUNDS):
@@ -206,7 +207,8 @@ def main() -> None:
             figures: dict[str, object] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
             figures["first max ms"] = max(run["first ms"] for run in runs)
             figures["peak MB"] = max(run["peak MB"] for run in runs)
-            rows.append({"database": name, **stored(url), "fill s": filled_s, **figures})
+            counts = {key: int(runs[0][key]) for key in ("cells", "samples")}
+            rows.append({"database": name, **stored(url), "fill s": filled_s, **figures, **counts})
     note = (
         f"{options.devices} devices, seed {SEED}; first: connection, schema check, query and text in a new process, "
         f"imports done; warm: the same process again, median of {WARM_ROUNDS}; medians over {PROCESSES} processes, "
