@@ -1,7 +1,7 @@
 # make demo    the main job on a real model and real photos, from nothing; under five minutes after installing
 # make test    every test; does its own set-up
 # make lint    ruff, mypy --strict, direction of imports
-# make bench   start-up, fidelity, transfers, faults; prints JSON and tables
+# make bench   start-up, fidelity, transfers, faults, a million stored repeats; prints JSON and tables
 # make clean   remove .venv and everything that was built
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -54,10 +54,12 @@ format: $(VENV)/.installed
 
 # Fidelity is measured on the models that the demo leaves in the zoo.
 bench: demo
+	@tests/setup-system
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.fidelity
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python -m benchmarks.results_scale
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from harness.commands.results import results as results_command
 from harness.commands.runner import runner
 from pocketzoo import command
 from pocketzoo.errors import BadInput, DeviceUnavailable, PocketzooError
@@ -153,23 +154,7 @@ def _hint(measured: list[Measurement], publish_: bool, published: int) -> None:
         command.say(f"next: zoo show {measured[0].model}, or run with --publish to add the numbers to the zoo")
 
 
-@harness.command("results")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model; repeatable.")
-@click.option("--device", "devices", multiple=True, metavar="D", help="Only this device; repeatable.")
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@command.reporting_options
-def results_(models: tuple[str, ...], devices: tuple[str, ...], format_: str, as_json: bool) -> None:
-    """What was measured: the newest result of each cell, with verdict and evidence."""
-    from harness.listing import cell_record, results_text
-    from harness.results import Results
-
-    found = Results().latest(models=models, devices=devices)
-    if as_json or format_ == "json":
-        command.print_json([cell_record(m) for m in found])
-    elif found:
-        click.echo(results_text(found))
-    else:
-        command.say("no results yet\n  next:  harness run --device local --model REF")
+harness.add_command(results_command)
 
 
 def _request(

@@ -126,7 +126,9 @@ def _centre(m: Measurement) -> str:
 def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
-    protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
+    # A measurement may come without its samples; each repeat has left its median.
+    repeats = len(m.repeats) or (len(m.summary.repeat_medians_ms) if m.summary else "?")
+    protocol = f"{m.warmup} warm-up + {m.runs} runs x {repeats}"
     setting = "".join(f", {name}={value}" for name, value in m.options)
     # The Python runner is the runtime its version names; of any other, only the digest says which build it was.
     binary = "" if m.runner.name == "python" else f"\n{m.runner.name} sha256:{m.runner.binary_sha256[:12]}"

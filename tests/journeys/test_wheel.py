@@ -28,6 +28,9 @@ def test_the_wheel_carries_inventory_recipes_and_agents_and_nothing_else(wheel: 
         "devices/inventory.yaml",
         "compressors/recipes/mobilenetv2-quant.yaml",
         "harness/agents/tflite_agent.py",
+        "harness/results/migrations/env.py",
+        "harness/results/migrations/versions/v0001_rounds.py",
+        "harness/results/migrations/versions/v0002_samples_newest_campaigns.py",
         "zoo/py.typed",
     ):
         assert needed in names
@@ -51,7 +54,7 @@ def test_the_base_install_works_without_torch(wheel: Path, tmp_path: Path) -> No
     )
     installed = {line.split("==")[0].lower() for line in found.stdout.splitlines()}
     assert "ai-edge-litert" in installed
-    assert not installed & {"torch", "litert-torch", "transformers", "jax", "matplotlib"}
+    assert not installed & {"torch", "litert-torch", "transformers", "jax", "matplotlib", "psycopg", "pyarrow"}
 
     def run(*argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

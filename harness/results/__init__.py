@@ -1,0 +1,18 @@
+"""What was measured, as it was measured: SQL, append-only, a repeat committed as soon as it ends.
+
+samples     raw samples as bytes and back (pure)
+schema      the tables, and what each version of them brought
+migrations  Alembic, for a database that is new or older
+database    SQLite or PostgreSQL by URL: transactions, errors
+campaigns   what a campaign wants, for `harness resume`
+store       :class:`Results`, what the harness works with
+export      rows for CSV and Parquet
+"""
+
+from __future__ import annotations
+
+from harness.results.campaigns import Campaign, Wanted
+from harness.results.schema import SCHEMA
+from harness.results.store import Results, Round, StoredRepeat, default_url, latest
+
+__all__ = ["SCHEMA", "Campaign", "Results", "Round", "StoredRepeat", "Wanted", "default_url", "latest"]

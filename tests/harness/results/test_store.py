@@ -1,0 +1,205 @@
+"""The contract of the results database, on SQLite and on a real PostgreSQL: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.dialects import sqlite
+
+from harness.results import Results
+from harness.results.store import newest_rounds, repeats_of_newest
+from pocketzoo.errors import BadInput, WorkFailed
+from tests.harness.cells import RUNNER, cell_of
+from tests.harness.results.rounds import failed, measured, sql, store
+from tests.records import FACTS, repeat_of
+
+
+def test_a_repeat_is_there_for_another_process_as_soon_as_it_is_stored(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    round_ = results.begin(cell, FACTS, RUNNER.record)
+    results.append(round_, 0, repeat_of([1, 2, 3]))
+    again = Results(url).begin(cell, FACTS, RUNNER.record)
+    assert again.id == round_.id
+    assert again.done == {0: repeat_of([1, 2, 3])}
+
+
+def test_a_finished_round_is_found_whole_and_a_failed_one_is_not_reused(url: str) -> None:
+    cell, other = cell_of(), cell_of(threads=2)
+    results = Results(url)
+    done = store(results, cell, measured(cell))
+    assert Results(url).find(cell.key) == done
+    assert results.latest() == (done,)
+    store(results, other, failed(other))
+    assert results.find(other.key) is None
+    assert {m.verdict.name for m in results.latest()} == {"valid", "failed"}
+    assert results.latest(failed=False) == (done,)
+    assert results.known([cell.key, other.key, "0" * 64]) == {cell.key}
+    assert results.begin(cell, FACTS, RUNNER.record).number == 1
+
+
+def test_the_latest_is_the_newest_ended_round_and_a_failed_one_does_not_hide_a_finished_one(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    store(results, cell, measured(cell))
+    second = store(results, cell, measured(cell, samples=(5, 6)))
+    third = store(results, cell, failed(cell))
+    results.begin(cell, FACTS, RUNNER.record)
+    assert results.latest() == (third,)
+    assert results.latest(failed=False) == (second,)
+    assert results.find(cell.key) == second
+    assert results.find(cell.key, since=2) is None
+
+
+def test_summaries_are_the_latest_without_samples_in_one_query(url: str) -> None:
+    results = Results(url)
+    cells = [cell_of(device=d, model=m, threads=t) for d in ("a", "b") for m in ("x", "y") for t in (1, 2)]
+    # The device's fingerprint ties a number to it, not its name.
+    cells = [cell_of(device=c.device, model=c.model, threads=c.threads, artifact_sha256=str(i) * 64)
+             for i, c in enumerate(cells)]  # fmt: skip
+    for cell in cells:
+        store(results, cell, measured(cell))
+    statements: list[str] = []
+    event.listen(results._database._engine, "before_cursor_execute", lambda *parts: statements.append(str(parts[2])))
+    found = results.latest_summaries(devices=["a"], models=["y"])
+    assert len([s for s in statements if s.startswith("SELECT")]) == 1
+    assert [(m.device.name, m.model, m.threads_requested, m.repeats) for m in found] == [
+        ("a", "y", 1, ()), ("a", "y", 2, ())
+    ]  # fmt: skip
+    assert found[0].summary is not None and len(found[0].summary.repeat_medians_ms) == 3
+    assert [m.job_key for m in results.latest_summaries()] == [m.job_key for m in results.latest()]
+    assert [m.job_key for m in results.latest_summaries(limit=1)] == [cells[-1].key]
+    assert [m.device.name for m in results.latest(devices=["b"])] == ["b"] * 4
+
+
+def test_the_latest_table_looks_rounds_up_and_never_walks_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'plan.sqlite'}"
+    Results(url).begin(cell_of(), FACTS, RUNNER.record)
+    for query in (newest_rounds(("m",), ("d",), failed=True), newest_rounds((), ("d",), failed=False)):
+        for statement in (query, repeats_of_newest(query)):
+            shown = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+            plan = [row[3] for row in sql(url, f"EXPLAIN QUERY PLAN {shown}")]
+            assert "SEARCH newest USING INDEX ix_newest_device_model" in plan[0]
+            assert not [step for step in plan if step.startswith("SCAN")]
+
+
+def test_samples_come_one_repeat_at_a_time_with_their_place(url: str) -> None:
+    results = Results(url)
+    cell = cell_of()
+    store(results, cell, measured(cell, samples=(1, 2)))
+    store(results, cell, measured(cell, samples=(3, 4)), fresh=True)
+    found = [(one.round_number, one.number, one.repeat.samples_ns) for one in results.samples(devices=["local"])]
+    assert found == [(1, 0, (3, 4)), (1, 1, (4, 5))]
+    assert list(results.samples(devices=["nobody"])) == []
+
+
+def test_fresh_leaves_an_interrupted_round_behind_and_it_can_neither_grow_nor_end(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    first = results.begin(cell, FACTS, RUNNER.record)
+    results.append(first, 0, repeat_of([1]))
+    second = results.begin(cell, FACTS, RUNNER.record, fresh=True)
+    assert (second.number, second.done) == (1, {})
+    assert results.begin(cell, FACTS, RUNNER.record).id == second.id
+    with pytest.raises(WorkFailed, match="round 0 of this cell is abandoned"):
+        results.append(first, 1, repeat_of([2]))
+    with pytest.raises(WorkFailed, match="round 0 of this cell is abandoned"):
+        results.finish(first, measured(cell))
+
+
+def test_an_ended_round_is_as_it_was_measured(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    round_ = results.begin(cell, FACTS, RUNNER.record)
+    results.finish(round_, measured(cell))
+    with pytest.raises(WorkFailed, match="is done: another process"):
+        results.append(round_, 7, repeat_of([1]))
+    with pytest.raises(WorkFailed, match="is done: another process"):
+        results.finish(round_, failed(cell))
+
+
+def test_the_same_repeat_cannot_be_stored_twice(url: str) -> None:
+    results = Results(url)
+    round_ = results.begin(cell_of(), FACTS, RUNNER.record)
+    results.append(round_, 0, repeat_of([1]))
+    with pytest.raises(WorkFailed, match="stored already"):
+        Results(url).append(round_, 0, repeat_of([2]))
+    assert Results(url).begin(cell_of(), FACTS, RUNNER.record).done == {0: repeat_of([1])}
+
+
+def test_what_a_hostile_device_says_is_stored_as_it_is(url: str) -> None:
+    cell = cell_of()
+    results = Results(url)
+    facts = measured(cell).device
+    hostile = measured(cell, error="\x00 '; DROP TABLE rounds; -- \u202e")
+    assert store(results, cell, hostile).device == facts
+    assert results.latest() == (hostile,)
+
+
+def test_threads_share_one_results_each_with_its_own_cell(url: str) -> None:
+    results = Results(url)
+    cells = [cell_of(seed=seed) for seed in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda cell: store(results, cell, measured(cell)), cells))
+    assert {m.job_key: m for m in results.latest()} == {m.job_key: m for m in done}
+
+
+def test_looking_makes_nothing(url: str, tmp_path: Path) -> None:
+    results = Results(url)
+    assert results.latest() == results.latest_summaries() == ()
+    assert results.find("0" * 64) is None
+    assert results.known(["0" * 64]) == set()
+    assert list(results.samples()) == results.campaigns() == results.wanted("x") == []
+    assert results.campaign() is None
+    if url.startswith("sqlite"):
+        assert not list(tmp_path.glob("*.sqlite*"))
+    else:
+        assert sql(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+def test_campaigns_remember_what_they_want_and_how_far_it_is(url: str) -> None:
+    results = Results(url)
+    old = results.create_campaign({"devices": ["local"]}, seed=7)
+    name = results.create_campaign({"command": ["harness", "run"]}, id="nightly")
+    first, second, third = (cell_of(threads=n) for n in (1, 2, 4))
+    results.want(name, [second, first])
+    results.want(name, [first, third])
+    assert results.wanted(name) == [second, first, third]
+    store(results, first, measured(first))
+    store(results, first, failed(first))
+    store(results, third, failed(third))
+    assert [(w.cell.threads, w.state) for w in results.progress(name)] == [(2, "missing"), (1, "done"), (4, "failed")]
+    results.begin(second, FACTS, RUNNER.record)
+    assert results.progress(name)[0].state == "open"
+
+    last = results.campaign()
+    assert last is not None and (last.id, last.seed, last.state) == ("nightly", 0, "open")
+    assert last.request == {"command": ["harness", "run"]}
+    assert [c.id for c in results.campaigns()] == ["nightly", old]
+    results.end_campaign(old, "interrupted")
+    found = results.campaign(old)
+    assert found is not None and (found.seed, found.state) == (7, "interrupted")
+    assert results.campaign("unknown") is None
+    with pytest.raises(BadInput, match="nightly is there already"):
+        results.create_campaign({}, id="nightly")
+    with pytest.raises(BadInput, match="no campaign unknown"):
+        results.end_campaign("unknown", "done")
+    with pytest.raises(BadInput, match="no campaign unknown"):
+        results.want("unknown", [first])
+
+
+def test_what_was_measured_before_does_not_count_for_a_fresh_campaign(url: str) -> None:
+    results = Results(url)
+    cell = cell_of()
+    store(results, cell, measured(cell))
+    name = results.create_campaign({})
+    results.want(name, [cell], fresh=True)
+    (wanted,) = results.progress(name)
+    assert (wanted.fresh_round, wanted.state) == (1, "missing")
+    assert results.find(cell.key, since=1) is None
+    store(results, cell, measured(cell), fresh=True)
+    assert results.progress(name)[0].state == "done"
+    assert results.find(cell.key, since=1) is not None
