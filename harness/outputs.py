@@ -19,7 +19,6 @@ from zoo.artifact import Sha256
 from zoo.measurement import OutputCheck
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 MARK = b'{"pocketzoo_agent"'

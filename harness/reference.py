@@ -77,9 +77,7 @@ def _run(model: Path, seed: int) -> Outputs | str:
         )
     except subprocess.TimeoutExpired:
         return f"the host did not compute it within {DEADLINE_S:g} s"
-    answer = Completed(
-        argv=tuple(argv), exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr, seconds=0.0
-    )
+    answer = Completed(argv=tuple(argv), exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr, seconds=0.0)
     found = reported(answer) if done.returncode == 0 else None
     return found if found is not None else f"the host cannot run it: {_why(answer)}"
 

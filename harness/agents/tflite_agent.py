@@ -171,7 +171,8 @@ def seeded_input(numpy: Any, detail: dict[str, Any], seed: int) -> Any:
         cells = random.randint(0, 2, grid, dtype=numpy.int64)
     else:
         raise ValueError("no seeded input for dtype %s" % dtype)
-    for axis, (size, count) in enumerate(zip(shape, grid)):
+    for axis, size in enumerate(shape):
+        count = grid[axis]
         if size != count:
             cells = cells.take(numpy.arange(size) * count // size, axis=axis)
     return cells.astype(dtype)
@@ -251,7 +252,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     first_ns = clock() - start
     pool_threads = task_count() - threads_before + 1
     computed = hashlib.sha256()
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for detail in interpreter.get_output_details():
         tensor = interpreter.get_tensor(detail["index"])
         computed.update(tensor.tobytes())
