@@ -6,7 +6,7 @@ import ctypes
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pocketzoo.errors import PocketzooError
 
@@ -22,6 +22,8 @@ class Ran:
     device: str
     error: BaseException | None = None
     stopped: bool = False
+    # Not the thread's own join: interrupted by Ctrl-C, Python 3.11 takes a running thread for ended (bpo-45274).
+    over: threading.Event = field(default_factory=threading.Event, repr=False)
 
 
 def side_by_side(
@@ -51,14 +53,14 @@ def side_by_side(
     try:
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(LOOK_S / len(threads))
+        for one in ran:
+            while not one.over.wait(LOOK_S):
+                pass
     except KeyboardInterrupt:
         stop.set()
-        _end(threads, patience_s)
-        for one, thread in zip(ran, threads, strict=True):
-            one.stopped = one.stopped or thread.is_alive()
+        _end(threads, ran, patience_s)
+        for one in ran:
+            one.stopped = one.stopped or not one.over.is_set()
     return ran
 
 
@@ -69,19 +71,21 @@ def _run(work: Callable[[str], None], one: Ran) -> None:
         one.stopped = True
     except BaseException as error:
         one.error = error
+    finally:
+        one.over.set()
 
 
-def _end(threads: Sequence[threading.Thread], patience_s: float) -> None:
+def _end(threads: Sequence[threading.Thread], ran: Sequence[Ran], patience_s: float) -> None:
     """Have every thread end: it is told once; then it is cleaning up."""
     try:
-        for thread in threads:
-            if thread.is_alive() and thread.ident is not None:
+        for thread, one in zip(threads, ran, strict=True):
+            if not one.over.is_set() and thread.ident is not None:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
                 )
         until = time.monotonic() + patience_s
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        for one in ran:
+            one.over.wait(max(0.0, until - time.monotonic()))
     except KeyboardInterrupt:
         return
 
