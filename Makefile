@@ -1,7 +1,7 @@
 # make demo    the main job on a real model and real photos, from nothing; under five minutes after installing
 # make test    every test; does its own set-up
 # make lint    ruff, mypy --strict, direction of imports
-# make bench   start-up, fidelity; prints JSON and tables
+# make bench   start-up, fidelity, planning, devices side by side, overhead; prints JSON and tables
 # make clean   remove .venv and everything that was built
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -56,6 +56,9 @@ format: $(VENV)/.installed
 bench: demo
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.side_by_side
+	$(BIN)/python -m benchmarks.overhead
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

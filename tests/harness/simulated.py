@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from devices.facts import Conditions, DeviceFacts
-from devices.spec import DeviceSpec, LocalTransport
+from devices.spec import AdbTransport, DeviceSpec
 from devices.transport import Completed
 from harness.execute import Bench
 from harness.job import Cell, Protocol
@@ -68,7 +68,7 @@ class SimulatedSession:
         temperatures: Sequence[float] = (),
         cool_below_c: float | None = None,
     ) -> None:
-        transport = LocalTransport(kind="local")
+        transport = AdbTransport(kind="adb")  # not this machine: nothing else here has to wait for it
         self.spec = DeviceSpec(name=name, transport=transport, runner="python", cool_below_c=cool_below_c)
         self.looks = 0
         self.commands: list[list[str]] = []

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,7 +50,7 @@ def bench() -> Iterator[Bench]:
 def measured(bench: Bench, model: Path, folder: Path, **how: Any) -> Measurement:
     """A cell on a bench, one round, in results of its own."""
     protocol = Protocol(warmup=how.pop("warmup", 10), runs=how.pop("runs", 50), repeats=how.pop("repeats", 1))
-    digest = sha256_file(model)
+    digest, progress = sha256_file(model), how.pop("progress", Silent())
     known = {"until": None, **{name: how.pop(name) for name in ("cool_below_c", "cool_limit_s") if name in how}}
     cell = cell_of(
         artifact_sha256=digest,
@@ -67,7 +66,7 @@ def measured(bench: Bench, model: Path, folder: Path, **how: Any) -> Measurement
     settings = Settings(since=datetime.now(UTC).isoformat(timespec="milliseconds"), retry=0, fresh=True)
     Device(
         bench, {digest: model}, Results(f"sqlite:///{folder / 'r.sqlite'}"), Kept(folder / "outputs"), settings,
-        progress=Silent(), stop=threading.Event(), outcome=outcome,
+        progress=progress, stop=threading.Event(), outcome=outcome,
     ).measure([Task(cell, **known)])  # fmt: skip
     (measurement,) = outcome.measurements
     return measurement
@@ -196,11 +195,14 @@ def test_a_phone_is_waited_for_until_it_is_cool(
     hot_phone: tuple[Any, Bench], tiny_tflite: Path, tmp_path: Path
 ) -> None:
     control, bench = hot_phone
+
+    class Fan(Silent):
+        def cooling(self, now: float, target: float) -> None:
+            assert now == 85.0
+            control.heat(40)
+
     control.heat(85)
-    cooling = threading.Thread(target=lambda: (time.sleep(0.5), control.heat(40)))
-    cooling.start()
-    found = measured(bench, tiny_tflite, tmp_path, cool_below_c=60.0)
-    cooling.join()
+    found = measured(bench, tiny_tflite, tmp_path, cool_below_c=60.0, progress=Fan())
     assert evidence(found, "cooling").value > 0
     assert found.repeats[0].before is not None
     assert max(found.repeats[0].before.temperatures_c.values()) < 60
