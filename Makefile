@@ -1,7 +1,7 @@
 # make demo    the main job on a real model and real photos, from nothing; under five minutes after installing
 # make test    every test; does its own set-up
 # make lint    ruff, mypy --strict, direction of imports
-# make bench   start-up, fidelity, transfers, faults, a million stored repeats; prints JSON and tables
+# make bench   speed, fidelity, scale and faults of the tools themselves; prints JSON and tables
 # make clean   remove .venv and everything that was built
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -60,6 +60,9 @@ bench: demo
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.results_scale
+	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.side_by_side
+	$(BIN)/python -m benchmarks.overhead
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -136,7 +136,7 @@ def read(url: str) -> dict[str, object]:
     drivers = {"sqlite": "sqlite.pysqlite", "postgresql": "postgresql.psycopg"}
     importlib.import_module(f"sqlalchemy.dialects.{drivers[url.split(':', maxsplit=1)[0]]}").dialect.import_dbapi()
     device = "device000"
-    warm = []
+    warm: list[float] = []
     for _ in range(1 + WARM_ROUNDS):
         start = time.perf_counter()
         if not warm:

@@ -1,37 +1,34 @@
-"""A request (devices x models x ABIs x threads) taken to each device: planned, measured, published."""
+"""A request taken to its devices: planned there, measured side by side, published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from devices.inventory import load_inventory
 from devices.session import open_session
-from harness.execute import Bench, Outcome, prepare, run_cells
-from harness.job import Protocol
-from harness.plan import Plan, make_plan
-from harness.progress import Progress
-from harness.results import Results
+from harness.affinity import resolve
+from harness.execute import Bench, prepare
+from harness.farm import side_by_side, unexpected
+from harness.job import Cell
+from harness.measuring import Device, Outcome, Settings
+from harness.plan import Impossible, Plan, make_plan
+from harness.progress import Board
+from harness.reference import Kept
+from harness.request import Group, Request
+from harness.results import Campaign, Results
+from harness.results.campaigns import State
 from harness.runners.prepared import checked_options
-from pocketzoo.errors import BadInput
+from harness.schedule import Task
+from harness.shared import Shared
+from pocketzoo.errors import BadInput, PocketzooError
 from zoo.measurement import Measurement
 from zoo.store import Entry, Store
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody asked to be measured, parsed and checked."""
-
-    devices: tuple[str, ...]
-    models: tuple[str, ...]
-    abis: tuple[str, ...]
-    threads: tuple[int, ...]
-    cpus: tuple[int, ...] | None
-    protocol: Protocol
-    inventory: Path | None
-    options: tuple[tuple[str, str], ...] = ()
 
 
 def entries_of(store: Store, references: Sequence[str]) -> list[Entry]:
@@ -51,13 +48,29 @@ def entries_of(store: Store, references: Sequence[str]) -> list[Entry]:
     return entries
 
 
+def pinned(request: Request, store: Store) -> Request:
+    """The request with every model named by its digest: a tag may move before the campaign is taken up again.
+
+    Raises:
+        BadInput: an unknown reference, or an empty zoo.
+    """
+    groups = [
+        msgspec.structs.replace(
+            group,
+            models=tuple(f"{e.artifact.name}@sha256:{e.artifact.digest}" for e in entries_of(store, group.models)),
+        )
+        for group in request.groups
+    ]
+    return msgspec.structs.replace(request, groups=tuple(groups))
+
+
 def check_devices(request: Request) -> None:
     """Refuse a request whose inventory or device names are wrong, before any device is touched.
 
     Raises:
         BadInput: no device was named, or one is not in the inventory.
     """
-    inventory = load_inventory(request.inventory)
+    inventory = load_inventory(Path(request.inventory) if request.inventory else None)
     if not request.devices:
         raise BadInput("no device was named", hint="add --device local, or another name that `devices list` prints")
     for name in request.devices:
@@ -67,50 +80,164 @@ def check_devices(request: Request) -> None:
 @contextmanager
 def bench_on(request: Request, device: str) -> Iterator[Bench]:
     """A device of the request, owned, probed and ready to measure."""
-    spec = load_inventory(request.inventory).get(device)
+    spec = load_inventory(Path(request.inventory) if request.inventory else None).get(device)
     with open_session(spec) as session:
         yield prepare(session)
 
 
-def plan_for(request: Request, bench: Bench, entries: Sequence[Entry]) -> Plan:
-    """The request's cells on one device.
+@dataclass(frozen=True)
+class Planned:
+    """The tasks of one device, and what of the request cannot run there."""
+
+    tasks: tuple[Task, ...]
+    impossible: tuple[Impossible, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The cells without how they are measured."""
+        return Plan(tuple(task.cell for task in self.tasks), self.impossible)
+
+
+def plan_for(request: Request, bench: Bench, store: Store) -> Planned:
+    """The request's cells on one device; a cell that several groups name is measured as the first says.
 
     Raises:
         BadInput: a setting that the device's runner does not have.
     """
+    tasks: dict[str, Task] = {}
+    impossible: dict[Impossible, None] = {}
     prepared = bench.prepared
-    return make_plan(
-        [entry.artifact for entry in entries],
-        bench.facts,
-        {abi: runner.record for abi, runner in prepared.runners.items()},
-        formats=prepared.formats,
-        missing=prepared.missing,
-        unpinned=prepared.unpinned,
-        options=checked_options(bench.session.spec.runner, prepared.settings, request.options),
-        abis=request.abis or prepared.default_abis,
-        threads=request.threads,
-        cpus=request.cpus,
-        protocol=request.protocol,
+    for group in request.groups:
+        if bench.facts.name not in group.devices:
+            continue
+        cpus = resolve(group.affinity, bench.facts)
+        made = make_plan(
+            [entry.artifact for entry in entries_of(store, group.models)],
+            bench.facts,
+            {abi: runner.record for abi, runner in prepared.runners.items()},
+            formats=prepared.formats,
+            missing=prepared.missing,
+            unpinned=prepared.unpinned,
+            options=checked_options(bench.session.spec.runner, prepared.settings, group.options),
+            abis=group.abis or prepared.default_abis,
+            threads=group.threads,
+            cpus=None if isinstance(cpus, str) else cpus,
+            protocol=group.protocol,
+        )
+        impossible |= dict.fromkeys(made.impossible)
+        if isinstance(cpus, str):
+            impossible |= {Impossible(c.model, c.device, c.abi, c.threads, cpus): None for c in made.cells}
+            continue
+        for cell in made.cells:
+            tasks.setdefault(cell.key, task_of(group, cell, bench.session.spec.cool_below_c))
+    return Planned(tuple(tasks.values()), tuple(impossible))
+
+
+def task_of(group: Group, cell: Cell, cool_below_c: float | None) -> Task:
+    """A cell as its group has it measured; the inventory says how cool the device must be where the group does not."""
+    return Task(
+        cell,
+        until=group.until,
+        most=group.max_repeats,
+        cool_below_c=group.cool_below_c if group.cool_below_c is not None else cool_below_c,
+        cool_limit_s=group.cool_limit_s,
     )
 
 
-def measure(
-    bench: Bench,
-    plan: Plan,
-    entries: Sequence[Entry],
+@dataclass
+class Report:
+    """What one device gave to a campaign.
+
+    Args:
+        device: its name.
+        outcome: cells that ended, repeats that were stored.
+        impossible: cells that cannot run there.
+        changed: cells that the campaign wants and that are no longer the same (another runner, another system).
+        error: why the device stopped, where it did.
+        stopped: whether Ctrl-C ended it.
+    """
+
+    device: str
+    outcome: Outcome = field(default_factory=Outcome)
+    impossible: tuple[Impossible, ...] = ()
+    changed: tuple[Cell, ...] = ()
+    error: PocketzooError | None = None
+    stopped: bool = False
+
+
+def carry_out(
+    request: Request,
+    campaign: Campaign,
+    *,
     store: Store,
     results: Results,
-    *,
-    fresh: bool,
-    seed: int,
-    deadline_s: float | None,
-    progress: Progress,
-) -> Outcome:
-    """Run a plan's cells; see :func:`harness.execute.run_cells`."""
-    models = {entry.artifact.digest: store.file(entry.artifact.files[0]) for entry in entries}
-    return run_cells(
-        bench, plan.cells, models, results, fresh=fresh, seed=seed, deadline_s=deadline_s, progress=progress
+    board: Board,
+    failed: Mapping[str, Measurement] | None = None,
+) -> list[Report]:
+    """Measure what a campaign lacks, on all its devices at once.
+
+    Args:
+        request: the campaign's request, with its models pinned.
+        campaign: as stored.
+        store: the zoo.
+        results: where the campaign and its repeats are stored.
+        board: shows what runs.
+        failed: cells that failed in this campaign and are not tried again, by job key.
+
+    Returns:
+        A report for each device. Nothing is raised for a device that was lost or for Ctrl-C: they are in the reports.
+
+    Raises:
+        Exception: a fault of the program, after the other devices have ended.
+    """
+    skipped = dict(failed or {})
+    shared, kept, stop = Shared(results), Kept(), threading.Event()
+    settings = Settings(
+        since=campaign.started,
+        seed=request.seed,
+        retry=request.retry,
+        fresh=request.fresh,
+        deadline_s=request.deadline_s,
+        failed=skipped.keys(),
     )
+    reports = {name: Report(name) for name in request.devices}
+    wanted = results.wanted(campaign.id)
+
+    def work(name: str) -> None:
+        report = reports[name]
+        with bench_on(request, name) as bench:
+            planned = plan_for(request, bench, store)
+            report.impossible = planned.impossible
+            mine = {cell.key: cell for cell in wanted if cell.device == name}
+            keys = {task.cell.key for task in planned.tasks}
+            report.changed = tuple(cell for key, cell in mine.items() if key not in keys)
+            tasks = [task for task in planned.tasks if not mine or task.cell.key in mine]
+            results.want(campaign.id, [task.cell for task in tasks])
+            report.outcome.measurements += [skipped[t.cell.key] for t in tasks if t.cell.key in skipped]
+            models = {
+                entry.artifact.digest: store.file(entry.artifact.files[0])
+                for entry in _entries(request, name, store)
+                if entry.artifact.files
+            }
+            Device(
+                bench, models, shared, kept, settings, progress=board.device(name), stop=stop, outcome=report.outcome
+            ).measure(tasks)
+
+    for ran in (ended := side_by_side(request.devices, work, stop)):
+        report = reports[ran.device]
+        report.stopped = ran.stopped
+        report.error = ran.error if isinstance(ran.error, PocketzooError) else None
+    fault = unexpected(ended)
+    if fault is not None:
+        raise fault
+    return list(reports.values())
+
+
+def state_of(reports: Sequence[Report]) -> State:
+    """The state a campaign ends in: done, interrupted, or incomplete where a device did not measure all it should."""
+    if any(report.stopped for report in reports):
+        return "interrupted"
+    return "incomplete" if any(report.error for report in reports) else "done"
 
 
 def publish(store: Store, measurements: Sequence[Measurement]) -> int:
@@ -122,23 +249,6 @@ def publish(store: Store, measurements: Sequence[Measurement]) -> int:
     return sum(store.attach(m) for m in measurements if m.verdict.name != "failed")
 
 
-def estimate_s(plan: Plan, results: Results) -> float | None:
-    """Seconds the unmeasured cells will take, from earlier cells of the same models on the same device.
-
-    None where a model was never measured there: a guess would be worth nothing.
-    """
-    known = {m.job_key for m in results.latest(failed=False)}
-    medians: dict[str, float] = {}
-    for m in results.latest(devices=sorted({c.device for c in plan.cells}), failed=False):
-        if m.summary is not None:
-            medians[m.artifact_sha256] = max(m.summary.median_ms, medians.get(m.artifact_sha256, 0.0))
-    total = 0.0
-    for cell in plan.cells:
-        if cell.key in known:
-            continue
-        if cell.artifact_sha256 not in medians:
-            return None
-        runs = cell.protocol.warmup + cell.protocol.runs
-        # Half a second for each process: interpreter, runtime, loading; the rest is the inferences themselves.
-        total += cell.protocol.repeats * (0.5 + runs * medians[cell.artifact_sha256] / 1e3)
-    return total
+def _entries(request: Request, device: str, store: Store) -> list[Entry]:
+    found = [entries_of(store, group.models) for group in request.groups if device in group.devices]
+    return [entry for entries in found for entry in entries]

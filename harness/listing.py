@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from harness.compare import Comparison
+from harness.estimate import Estimate, duration
 from harness.job import threads_text
 from harness.plan import Plan
+from pocketzoo.errors import DeviceUnavailable
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
 from zoo.timings import images_per_s
+
+SHOWN = 0.01
+"""Outputs that differ by less than this share of what is allowed are not worth a line."""
 
 
 def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict[str, object]:
@@ -47,6 +53,7 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "verdict": measurement.verdict.name,
         "reason": measurement.verdict.reason,
         "evidence": measurement.verdict.evidence,
+        "output_check": measurement.output_check,
         "provenance": measurement.provenance,
         "runner": measurement.runner,
         "device_facts": measurement.device,
@@ -65,15 +72,37 @@ def results_text(measurements: Sequence[Measurement], *, reused: Collection[str]
     for model in dict.fromkeys(m.model for m in measurements):
         cells = [m for m in measurements if m.model == model]
         parts += [f"{model}  sha256:{cells[0].artifact_sha256[:12]}", measurement_table(cells), ""]
-    doubts = [m for m in measurements if m.verdict.name != "valid"]
-    for m in doubts:
-        parts.append(f"{m.verdict.name}: {m.model}, {m.abi}, {threads_text(m.threads_requested)}: {m.verdict.reason}")
+    parts += _remarks(measurements)
     if reused:
         parts.append(f"{len(reused)} of {len(measurements)} cells were measured before; --fresh measures them again")
     return "\n".join(parts).rstrip()
 
 
-def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> dict[str, object]:
+def _remarks(measurements: Sequence[Measurement]) -> list[str]:
+    """Verdicts that are not valid, and outputs that are not checked or only agree; cells of one remark in one line."""
+    several = len({m.device.name for m in measurements}) > 1
+    found: dict[tuple[str, str], list[str]] = {}
+    for m in measurements:
+        where = f" on {m.device.name}" if several else ""
+        cell = f"{m.model}{where}, {m.abi}, {threads_text(m.threads_requested)}"
+        if m.verdict.name != "valid":
+            found.setdefault((m.verdict.name, m.verdict.reason or ""), []).append(cell)
+        check = m.output_check
+        if check is not None and check.outcome == "not checked":
+            found.setdefault(("outputs not checked", check.says), []).append(cell)
+        elif (
+            check is not None
+            and check.outcome == "agrees"
+            and (check.worst_difference or 0) > SHOWN * (check.tolerance or 0)
+        ):
+            found.setdefault(("outputs agree", check.says), []).append(cell)
+    return [
+        f"{what}: {cells[0] if len(cells) == 1 else f'{cells[0]} and {len(cells) - 1} more'}: {why}"
+        for (what, why), cells in found.items()
+    ]
+
+
+def plan_record(plan: Plan, known: Mapping[str, Measurement], time: Estimate) -> dict[str, object]:
     """One device of ``harness plan --json``."""
     return {
         "cells": [
@@ -90,6 +119,7 @@ def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> di
                 "repeats": c.protocol.repeats,
                 "job_key": c.key,
                 "measured": c.key in known,
+                "verdict": known[c.key].verdict.name if c.key in known else None,
             }
             for c in plan.cells
         ],
@@ -97,5 +127,84 @@ def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> di
             {"model": i.model, "device": i.device, "abi": i.abi, "threads": i.threads, "reason": i.reason}
             for i in plan.impossible
         ],
-        "estimate_s": seconds,
+        "estimate_s": None if time.unknown else time.seconds,
+        "estimate_known_s": time.seconds,
+        "estimate_unknown_cells": time.unknown,
     }
+
+
+def plan_text(device: str, plan: Plan, known: Mapping[str, Measurement], time: Estimate) -> str:
+    """One device of ``harness plan``: a line for each cell, and what there is to do."""
+    lines = []
+    missing = 0
+    for cell in plan.cells:
+        key = cell.key
+        pinned = f", CPUs {cell.affinity}" if cell.affinity else ""
+        if key in known:
+            state, verdict = "measured", f"  {known[key].verdict.name}"
+        else:
+            state, verdict = "to run", ""
+            missing += 1
+        lines.append(f"{state:<9} {cell.label}{pinned}  cell {key[:12]}{verdict}")
+    for case in plan.impossible:
+        threads = threads_text(case.threads)
+        lines.append(f"cannot    {case.model} on {case.device}, {case.abi}, {threads}: {case.reason}")
+    lines.append(f"{device}: {missing} of {len(plan.cells)} cells to run, {_time(missing, time)}")
+    return "\n".join(lines)
+
+
+def _time(missing: int, time: Estimate) -> str:
+    if not missing:
+        return "nothing to do"
+    if time.unknown == missing:
+        return "time not known before a first run of each model"
+    text = f"about {duration(time.seconds)}"
+    return f"{text}, and {time.unknown} cells never measured there" if time.unknown else text
+
+
+def offline_record(device: str, error: DeviceUnavailable) -> dict[str, object]:
+    """A device of ``harness plan --json`` that cannot be asked."""
+    return {"device": device, "cells": [], "impossible": [], "estimate_s": None, "unavailable": error.what}
+
+
+def offline_text(device: str, error: DeviceUnavailable) -> str:
+    """A device of ``harness plan`` that cannot be asked: which cells there are is only known with it."""
+    return f"cannot    every cell on {device}: {error.what}"
+
+
+def comparison_record(comparison: Comparison, *, gate: float | None, broken: bool) -> dict[str, object]:
+    """One pair of ``harness compare --json``; the ratio is the second's time over the first's."""
+    return {
+        "first": _side(comparison.first),
+        "second": _side(comparison.second),
+        "ratio": comparison.ratio,
+        "ratio_ci95": (comparison.low, comparison.high),
+        "test": "Mann-Whitney U over repeat medians",
+        "p": comparison.p,
+        "outcome": comparison.outcome,
+        "gate": gate,
+        "gate_holds": None if gate is None else not broken,
+    }
+
+
+def _side(m: Measurement) -> dict[str, object]:
+    record = cell_record(m)
+    del record["samples_ns"], record["device_facts"]
+    return record
+
+
+def comparison_text(comparison: Comparison, *, gate: float | None, broken: bool) -> str:
+    """One pair as a person reads it: both cells with protocol, provenance and verdict, then the ratio and the test."""
+    a, b = comparison.first, comparison.second
+    parts = [f"A: {a.model}  sha256:{a.artifact_sha256[:12]}", measurement_table([a]), ""]
+    parts += [f"B: {b.model}  sha256:{b.artifact_sha256[:12]}", measurement_table([b]), ""]
+    marks = dict.fromkeys(m.verdict.name for m in (a, b) if m.verdict.name != "valid")
+    doubt = f" [{', '.join(marks)}]" if marks else ""
+    parts.append(f"B takes {comparison.says}{doubt}")
+    if comparison.outcome != "cannot tell":
+        parts.append(
+            f"B is {comparison.outcome} than A" if "er" in comparison.outcome[-2:] else "no difference is seen"
+        )
+    if gate is not None:
+        parts.append(f"gate {gate:.1%}: {'BROKEN, B is slower by more than that' if broken else 'holds'}")
+    return "\n".join(parts)

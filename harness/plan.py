@@ -1,9 +1,8 @@
-"""Which cells a request means, which of them cannot run and why, and in which order they run. Pure."""
+"""Which cells a request means, and which of them cannot run and why. Pure."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.facts import DeviceFacts
@@ -117,28 +116,6 @@ def _no_such_cpu(facts: DeviceFacts, cpus: tuple[int, ...] | None) -> str | None
     if cpus and facts.cores is not None and max(cpus) >= facts.cores:
         return f"{facts.name} has CPUs 0 to {facts.cores - 1}"
     return None
-
-
-def blocks(cells: Iterable[Cell], *, seed: int = 0) -> list[tuple[Cell, int]]:
-    """The order of the repeats: block after block, each holding one repeat of every cell in random order.
-
-    Drift (heat, a battery, a neighbour) then hits all cells alike instead of whichever came last.
-
-    Args:
-        cells: the cells to measure.
-        seed: of the order; the same seed gives the same order.
-
-    Returns:
-        (cell, repeat number) pairs, numbers counted from 0.
-    """
-    pool = list(cells)
-    order = random.Random(seed)  # noqa: S311  not for secrets
-    schedule: list[tuple[Cell, int]] = []
-    for number in range(max((cell.protocol.repeats for cell in pool), default=0)):
-        block = [cell for cell in pool if number < cell.protocol.repeats]
-        order.shuffle(block)
-        schedule += [(cell, number) for cell in block]
-    return schedule
 
 
 def parse_threads(text: str) -> tuple[int, ...]:

@@ -1,20 +1,28 @@
-"""What is running, on stderr: a bar where there is a terminal, plain lines where there is none."""
+"""What is running, on stderr: a line per device in a terminal, plain lines where there is none."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 
 class Progress(Protocol):
-    """Told about each step; shows or counts it."""
+    """Told about each step on one device; shows or counts it."""
 
     def begin(self, steps: int, text: str) -> None:
-        """A piece of work of so many steps starts."""
+        """A piece of work of so many steps starts; called again where there turn out to be more."""
 
     def step(self, text: str) -> None:
         """``text`` runs now; what was told before is done."""
+
+    def cooling(self, now: float, target: float) -> None:
+        """It waits, so warm (degrees Celsius), until it is cooler than ``target``."""
 
     def end(self) -> None:
         """The work is over, finished or not."""
@@ -27,68 +35,118 @@ class Silent:
 
     def step(self, text: str) -> None: ...
 
+    def cooling(self, now: float, target: float) -> None: ...
+
     def end(self) -> None: ...
 
 
 class Lines:
-    """One line per step, for logs."""
+    """One line per step, for logs.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: put before each line where several devices share the log.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._steps = 0
         self._at = 0
+        self._cooling = False
 
     def begin(self, steps: int, text: str) -> None:
-        """Print what starts."""
-        self._steps, self._at = steps, 0
-        print(f"{text}: {steps} repeats to run", file=sys.stderr, flush=True)
+        """Print what starts; more steps of the same work only change the count."""
+        first = not self._steps
+        self._steps = steps
+        if first:
+            print(f"{text}: {steps} repeats to run", file=sys.stderr, flush=True)
 
     def step(self, text: str) -> None:
         """Print the step with its number."""
         self._at += 1
-        print(f"[{self._at}/{self._steps}] {text}", file=sys.stderr, flush=True)
+        self._cooling = False
+        print(f"{self._prefix}[{self._at}/{self._steps}] {text}", file=sys.stderr, flush=True)
+
+    def cooling(self, now: float, target: float) -> None:
+        """Once for each wait."""
+        if not self._cooling:
+            print(f"{self._prefix}cooling: {now:.1f} °C, until below {target:g} °C", file=sys.stderr, flush=True)
+        self._cooling = True
 
     def end(self) -> None:
         """Nothing to clear away."""
 
 
-class Bar:
-    """A bar with what is running and how long it will take."""
+class _Bar:
+    """One device's line of a :class:`Board`."""
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        columns = (BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self._bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task("", total=None)
+    def __init__(self, bars: RichProgress, device: str) -> None:
+        self._bars = bars
+        self._device = device
+        self._task: TaskID | None = None
         self._at = -1
+        self._text = ""
 
     def begin(self, steps: int, text: str) -> None:
-        """Show the bar."""
-        self._at = -1
-        self._bar.update(self._task, total=steps, completed=0, description=text)
-        self._bar.start()
+        """Show the line, or a larger total."""
+        if self._task is None:
+            self._task = self._bars.add_task(text, total=steps, device=self._device)
+        else:
+            self._bars.update(self._task, total=steps)
 
     def step(self, text: str) -> None:
         """Move it on."""
         self._at += 1
-        self._bar.update(self._task, completed=self._at, description=text)
+        self._text = text
+        if self._task is not None:
+            self._bars.update(self._task, completed=self._at, description=text)
+
+    def cooling(self, now: float, target: float) -> None:
+        """Show the temperature instead of what comes next."""
+        if self._task is not None:
+            self._bars.update(self._task, description=f"cooling: {now:.1f} → {target:g} °C, then {self._text}")
 
     def end(self) -> None:
-        """Take it away."""
-        self._bar.stop()
+        """The line stays, so that the others do not move."""
+        if self._task is not None:
+            self._bars.update(self._task, description="done")
 
 
-class Shown:
-    """The right way to show progress for where stderr goes, ended even if the work breaks off."""
+class Board:
+    """The right way to show devices side by side for where stderr goes, ended even if the work breaks off.
 
-    def __enter__(self) -> Progress:
-        self._progress: Progress = Bar() if sys.stderr.isatty() else Lines()
-        return self._progress
+    Args:
+        devices: how many there are; one alone needs no prefix.
+    """
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Self | None:
-        self._progress.end()
-        return None
+    def __init__(self, devices: int) -> None:
+        self._several = devices > 1
+        self._bars: RichProgress | None = None
+        self._lock = threading.Lock()
+
+    def device(self, name: str) -> Progress:
+        """The part of one device. Called by the thread that owns it."""
+        with self._lock:
+            if self._bars is None:
+                return Lines(f"{name} " if self._several else "")
+            return _Bar(self._bars, name)
+
+    def __enter__(self) -> Board:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
+
+            columns = (
+                TextColumn("{task.fields[device]}"),
+                BarColumn(16),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bars = Bars(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bars is not None:
+            self._bars.stop()

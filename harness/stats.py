@@ -157,9 +157,17 @@ def _resampled_medians(samples: Samples, random: np.random.Generator) -> NDArray
 
     repeats = [_thinned(np.asarray(s, dtype=np.float64)) for s in samples]
     medians = np.empty(RESAMPLES)
-    for i, drawn in enumerate(random.integers(0, len(repeats), size=(RESAMPLES, len(repeats)))):
-        parts = [repeats[r][random.integers(0, len(repeats[r]), size=len(repeats[r]))] for r in drawn]
-        medians[i] = np.median(np.concatenate(parts))
+    buffer = np.empty(len(repeats) * max(len(repeat) for repeat in repeats))
+    for i, drawn in enumerate(random.integers(0, len(repeats), size=(RESAMPLES, len(repeats))).tolist()):
+        end = 0
+        for number in drawn:
+            values = repeats[number]
+            start, end = end, end + len(values)
+            values.take(random.integers(0, len(values), size=len(values)), out=buffer[start:end])
+        # np.median gives the same and takes twice as long over so few values.
+        part, middle = buffer[:end], end // 2
+        part.partition((middle - 1, middle) if end % 2 == 0 else middle)
+        medians[i] = (part[middle - 1] + part[middle]) / 2 if end % 2 == 0 else part[middle]
     return medians
 
 

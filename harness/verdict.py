@@ -6,9 +6,12 @@ check's figure is kept as evidence, also those that passed and those that could 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median, stdev
 from typing import Literal
 
+from devices.facts import ClusterFacts
+from harness.cooling import hottest
 from harness.stats import spread
 from zoo.measurement import Evidence, Provenance, Repeat, Summary, Verdict, VerdictName
 
@@ -24,6 +27,10 @@ SLOWDOWN_WHEN_HOT = 0.05
 REPEAT_SPREAD = 0.02
 """Repeat medians that differ by more than 2%: AMC's own Pixel 1 logs spread 0.65 to 3.4%."""
 
+RANGE_OF_THREE = 1.693
+"""Expected range of three normal draws in standard deviations (d2 of control charts, Tippett 1925): the range grows
+with the number of repeats, so beyond three their standard deviation times this takes its place."""
+
 INTERVAL_HALF_WIDTH = 0.05
 """An interval wider than ±5% cannot carry a 5% gate."""
 
@@ -35,6 +42,9 @@ def judge(
     threads_requested: int,
     provenance: Provenance,
     hot_above_c: float | None = None,
+    cool_below_c: float | None = None,
+    clusters: Sequence[ClusterFacts] = (),
+    notes: Sequence[Evidence] = (),
     error: str | None = None,
 ) -> Verdict:
     """The verdict of one cell.
@@ -45,19 +55,23 @@ def judge(
         threads_requested: what the plan asked for.
         provenance: hardware, emulated or published.
         hot_above_c: the temperature above which this device is known to throttle; None where nobody said.
+        cool_below_c: the temperature that was waited for before each repeat; None where nobody asked.
+        clusters: the device's cores as probed, with their top frequencies.
+        notes: evidence that decides nothing, kept with the rest.
         error: why it failed, where it did.
     """
     if error is not None or summary is None:
-        return Verdict(name="failed", reason=error or "no repeat finished")
+        return Verdict(name="failed", reason=error or "no repeat finished", evidence=tuple(notes))
     checks: list[tuple[VerdictName, Evidence]] = [
         ("clamped", _threads(repeats, threads_requested)),
         ("throttled", _frequency(repeats)),
+        ("throttled", _cap(repeats, clusters)),
         ("throttled", _heat(repeats, hot_above_c)),
         ("contended", _foreign_load(repeats)),
         ("unstable", _repeat_spread(summary)),
         ("unstable", _interval(summary)),
     ]
-    evidence = tuple(item for _, item in checks)
+    evidence = (*(item for _, item in checks), *_warm_start(repeats, cool_below_c), *notes)
     exceeded = [(name, item) for name, item in checks if item.outcome == "exceeded"]
     if provenance == "emulated":
         return Verdict(
@@ -93,19 +107,58 @@ def _frequency(repeats: Sequence[Repeat]) -> Evidence:
     for repeat in repeats:
         if repeat.before is None or repeat.after is None:
             continue
-        allowed = {str(cpu) for cpu in repeat.cpus_allowed} if repeat.cpus_allowed else None
         for before, after in (
             (repeat.before.max_frequencies_mhz, repeat.after.max_frequencies_mhz),
             (repeat.before.frequencies_mhz, repeat.after.frequencies_mhz),
         ):
-            for cpu, mhz in before.items():
-                if cpu in after and mhz > 0 and (allowed is None or cpu in allowed):
-                    drops.append(1 - after[cpu] / mhz)
+            drops += [1 - after[cpu] / mhz for cpu, mhz in _allowed(repeat, before).items() if cpu in after and mhz > 0]
     if not drops:
         return _unknown("frequency drop", _why_unknown(repeats, "frequencies_mhz", "no CPU frequency can be read"))
     worst = max(drops)
     says = f"a CPU's clock fell by {worst:.0%} during a repeat" if worst > 0 else "no CPU's clock fell"
     return _held_against("frequency drop", worst, FREQUENCY_DROP, says)
+
+
+def _cap(repeats: Sequence[Repeat], clusters: Sequence[ClusterFacts]) -> Evidence:
+    """How far the governor's cap was below the top frequency of the cores, before or after a repeat.
+
+    A device that was hot from the start shows no drop within a repeat: its clocks were down all the time.
+    """
+    top = {str(cpu): c.max_mhz for c in clusters if c.max_mhz for cpu in c.cpus}
+    lowered = [
+        1 - mhz / top[cpu]
+        for repeat in repeats
+        for conditions in (repeat.before, repeat.after)
+        if conditions is not None
+        for cpu, mhz in _allowed(repeat, conditions.max_frequencies_mhz).items()
+        if cpu in top
+    ]
+    if not lowered:
+        return _unknown("frequency cap", _why_unknown(repeats, "max_frequencies_mhz", "no cap can be read"))
+    worst = max(0.0, *lowered)
+    says = f"a CPU was held {worst:.0%} below its top frequency" if worst else "no CPU was held below its top frequency"
+    return _held_against("frequency cap", worst, FREQUENCY_DROP, says)
+
+
+def _allowed(repeat: Repeat, values: Mapping[str, float]) -> dict[str, float]:
+    """Of figures by CPU number, those of the CPUs that the repeat was allowed to run on."""
+    if not repeat.cpus_allowed:
+        return dict(values)
+    allowed = {str(cpu) for cpu in repeat.cpus_allowed}
+    return {cpu: value for cpu, value in values.items() if cpu in allowed}
+
+
+def _warm_start(repeats: Sequence[Repeat], cool_below_c: float | None) -> tuple[Evidence, ...]:
+    """Repeats that began warmer than asked for, because waiting has a limit. Warm alone is no throttling."""
+    if cool_below_c is None:
+        return ()
+    starts = [at for r in repeats if r.before is not None and (at := hottest(r.before)) is not None]
+    if not starts:
+        return (_unknown("warm start", _why_unknown(repeats, "temperatures_c", "no temperature can be read")),)
+    late = sum(at >= cool_below_c for at in starts)
+    says = f"{late} of {len(starts)} repeats began at {cool_below_c:g} °C or more, {max(starts):.1f} °C at most"
+    outcome: Literal["ok", "exceeded"] = "exceeded" if late else "ok"
+    return (Evidence(check="warm start", outcome=outcome, value=max(starts), limit=cool_below_c, unit="°C", says=says),)
 
 
 def _heat(repeats: Sequence[Repeat], hot_above_c: float | None) -> Evidence:
@@ -155,9 +208,14 @@ def _foreign_load(repeats: Sequence[Repeat]) -> Evidence:
 
 
 def _repeat_spread(summary: Summary) -> Evidence:
-    found = spread(summary.repeat_medians_ms)
+    medians = summary.repeat_medians_ms
+    found = spread(medians)
     if found is None:
         return _unknown("repeat spread", "one repeat has no spread")
+    if len(medians) > 3:
+        found = RANGE_OF_THREE * stdev(medians) / median(medians)
+        says = f"{summary.centre}s of {len(medians)} repeats scatter as three that differ by {found:.1%}"
+        return _held_against("repeat spread", found, REPEAT_SPREAD, says)
     return _held_against(
         "repeat spread", found, REPEAT_SPREAD, f"{summary.centre}s of the repeats differ by {found:.1%}"
     )

@@ -8,8 +8,8 @@ import warnings
 from pathlib import Path
 
 
-def write_tiny_tflite(path: Path) -> Path:
-    """Input 1x32x32x3 float32, output 1x10 float32."""
+def write_tiny_tflite(path: Path, *, size: int = 32, channels: int = 8) -> Path:
+    """Input 1 x size x size x 3 float32, output 1x10 float32; larger and wider takes longer."""
     import torch
     from torch import nn
 
@@ -19,14 +19,14 @@ def write_tiny_tflite(path: Path) -> Path:
 
         torch.manual_seed(0)
         network = nn.Sequential(
-            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Conv2d(3, channels, 3, 2, 1),
             nn.ReLU6(),
-            nn.Conv2d(8, 8, 3, 1, 1, groups=8),
+            nn.Conv2d(channels, channels, 3, 1, 1, groups=channels),
             nn.ReLU6(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(8, 10),
+            nn.Linear(channels, 10),
         ).eval()
         wrapped = litert_torch.to_channel_last_io(network, args=[0]).eval()
-        litert_torch.convert(wrapped, (torch.randn(1, 32, 32, 3),)).export(str(path))
+        litert_torch.convert(wrapped, (torch.randn(1, size, size, 3),)).export(str(path))
     return path

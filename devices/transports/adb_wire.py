@@ -28,6 +28,7 @@ from devices.transport import MOST_OUTPUT
 
 CONNECT_S = 5.0
 CHUNK = 64 << 10  # the most a sync DATA block may hold
+WAIT_S = 0.25  # the longest wait in one system call
 Server = tuple[str, int]
 
 
@@ -114,11 +115,11 @@ class Wire:
 
     def ready(self, *, read: bool = False, write: bool = False) -> tuple[bool, bool]:
         """Wait until the socket can be read or written; raises Late at the deadline."""
-        left = self._until - time.monotonic()
-        if left > 0:
-            poll = select.poll()
-            poll.register(self.socket, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-            for _, events in poll.poll(left * 1000):
+        poll = select.poll()
+        poll.register(self.socket, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        while (left := self._until - time.monotonic()) > 0:
+            # Never long in one call: what is raised in this thread from another arrives when the call returns.
+            for _, events in poll.poll(min(left, WAIT_S) * 1000):
                 broken = bool(events & ~(select.POLLIN | select.POLLOUT))  # the next read or write says how
                 return (
                     read and (broken or bool(events & select.POLLIN)),

@@ -6,12 +6,13 @@ It stands alone: Python 3.8 or newer, numpy, and ai-edge-litert or tflite-runtim
     tflite_agent.py --model FILE --threads 2 --warmup 100 --runs 200 [--cpus 0,1] [--seed 0]
 
 What it prints is what happened, not what was asked for: the ELF class of the running interpreter, the threads the
-runtime started, the CPUs the kernel allows, every sample in nanoseconds. Judging is left to the harness.
+runtime started, the CPUs the kernel allows, every sample in nanoseconds, what came out. Judging is left to the harness.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import gc
 import hashlib
 import json
@@ -21,6 +22,9 @@ import time
 from typing import Any
 
 PROTOCOL = 1
+MOST_KEPT = 16384  # bytes of one output that are printed; of a larger one, rows drawn with a seed
+MOST_OUTPUTS = 8
+CELLS = 2  # patches of the seeded input along an axis
 
 
 def elf_identity(path: str = "/proc/self/exe") -> tuple[str | None, str]:
@@ -142,20 +146,80 @@ def involuntary_switches() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
+def coarse(shape: list[int]) -> list[int]:
+    """The grid whose cells are blown up to an input of that shape: CELLS along every long axis but the last."""
+    return [size if size < 2 * CELLS or axis == len(shape) - 1 else CELLS for axis, size in enumerate(shape)]
+
+
 def seeded_input(numpy: Any, detail: dict[str, Any], seed: int) -> Any:
-    """Values of the input's whole range: the same on every machine for the same seed."""
+    """Values of the input's whole range, in patches: the same on every machine for the same seed.
+
+    Noise in each pixel would not do: a network averages it away, and every seed gives nearly the same output.
+    """
     random = numpy.random.RandomState(seed)
-    shape = [size if size > 0 else 1 for size in detail["shape"]]
+    shape = [int(size) if size > 0 else 1 for size in detail["shape"]]
+    grid = coarse(shape)
     dtype = numpy.dtype(detail["dtype"])
     if dtype.kind == "f":
-        return random.uniform(-1.0, 1.0, shape).astype(dtype)
-    if dtype.kind in "iu":
+        # Two rounded steps: uniform(-1, 1) may be one fused step on ARM and then differs in the last bit.
+        cells = random.random_sample(grid) * 2.0 - 1.0
+    elif dtype.kind in "iu":
         limits = numpy.iinfo(dtype)
         low, high = (limits.min, limits.max) if dtype.itemsize == 1 else (0, 2)
-        return random.randint(low, high + 1, shape).astype(dtype)
-    if dtype.kind == "b":
-        return random.randint(0, 2, shape).astype(dtype)
-    raise ValueError("no seeded input for dtype %s" % dtype)
+        cells = random.randint(low, high + 1, grid, dtype=numpy.int64)
+    elif dtype.kind == "b":
+        cells = random.randint(0, 2, grid, dtype=numpy.int64)
+    else:
+        raise ValueError("no seeded input for dtype %s" % dtype)
+    for axis, size in enumerate(shape):
+        count = grid[axis]
+        if size != count:
+            cells = cells.take(numpy.arange(size) * count // size, axis=axis)
+    return cells.astype(dtype)
+
+
+def kept_output(numpy: Any, detail: dict[str, Any], tensor: Any, seed: int) -> dict[str, Any]:
+    """An output as it is printed: whole where it is small, else rows (along the last axis) drawn with the seed."""
+    scale, zero_point = detail.get("quantization", (0.0, 0))
+    kept = {
+        "name": str(detail["name"]),
+        "dtype": str(tensor.dtype),
+        "shape": [int(size) for size in tensor.shape],
+        "scale": float(scale),
+        "zero_point": int(zero_point),
+        "sha256": hashlib.sha256(tensor.tobytes()).hexdigest(),
+        "width": 1,
+        "sampled": False,
+        "values": None,
+    }
+    if tensor.dtype.kind not in "fiub" or not tensor.size:
+        return kept
+    width = int(tensor.shape[-1]) if tensor.ndim else 1
+    width = width if width * tensor.itemsize <= MOST_KEPT else 1
+    rows = tensor.reshape(-1, width)
+    most = MOST_KEPT // (width * tensor.itemsize)
+    if len(rows) > most:
+        drawn = numpy.random.RandomState(seed).randint(0, len(rows), most, dtype=numpy.int64)
+        rows = rows[numpy.unique(drawn)]
+        kept["sampled"] = True
+    kept["width"] = width
+    little = rows.astype(rows.dtype.newbyteorder("<"))
+    kept["values"] = base64.b64encode(little.tobytes()).decode("ascii")
+    return kept
+
+
+def clocks() -> dict[str, float]:
+    """MHz of the CPUs this process's threads ran on last. Read under load: an idle CPU's clock says nothing."""
+    found = {}
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open("/proc/self/task/%s/stat" % task) as file:
+                cpu = file.read().rpartition(")")[2].split()[36]
+            with open("/sys/devices/system/cpu/cpu%s/cpufreq/scaling_cur_freq" % cpu) as file:
+                found[cpu] = int(file.read()) / 1000.0
+    except (OSError, ValueError, IndexError):
+        return {}
+    return found
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -177,15 +241,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     interpreter = interpreter_class(model_path=options.model, num_threads=options.threads)
     interpreter.allocate_tensors()
     init_ns = clock() - start
+    fed = hashlib.sha256()
     for position, detail in enumerate(interpreter.get_input_details()):
-        interpreter.set_tensor(detail["index"], seeded_input(numpy, detail, options.seed + position))
+        value = seeded_input(numpy, detail, options.seed + position)
+        fed.update(value.tobytes())
+        interpreter.set_tensor(detail["index"], value)
 
     start = clock()
     interpreter.invoke()
     first_ns = clock() - start
     pool_threads = task_count() - threads_before + 1
-    output = interpreter.get_output_details()[0]
-    output_sha256 = hashlib.sha256(interpreter.get_tensor(output["index"]).tobytes()).hexdigest()
+    computed = hashlib.sha256()
+    outputs: list[dict[str, Any]] = []
+    for detail in interpreter.get_output_details():
+        tensor = interpreter.get_tensor(detail["index"])
+        computed.update(tensor.tobytes())
+        if len(outputs) < MOST_OUTPUTS:
+            outputs.append(kept_output(numpy, detail, tensor, options.seed))
 
     # The collector would stop the clock's owner at random; a run allocates nothing that needs it.
     gc.collect()
@@ -196,10 +268,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     running = Usage(cpus)
     for _ in range(options.warmup):
         invoke()
+    clocks_before = clocks()
     for run in range(options.runs):
         start = clock()
         invoke()
         samples[run] = clock() - start
+    clocks_after = clocks()
     wall_ns, own_ns, foreign = running.until_now()
     if foreign is None:
         # Too short a run to tell: look at the whole process, loading included, and a moment longer where that is short.
@@ -224,7 +298,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "foreign_cpu_share": foreign,
         "involuntary_switches": involuntary_switches() - switches,
         "peak_memory_bytes": peak_memory(),
-        "output_sha256": output_sha256,
+        "clocks_mhz": [clocks_before, clocks_after],
+        "input_sha256": fed.hexdigest(),
+        "output_sha256": computed.hexdigest(),
+        "outputs": outputs,
     }
 
 

@@ -15,8 +15,8 @@ from harness.job import Cell
 from harness.results.schema import campaign_cells, campaigns, rounds
 from pocketzoo.errors import BadInput, WorkFailed
 
-State = Literal["open", "done", "interrupted"]
-STATES: tuple[State, ...] = ("open", "done", "interrupted")
+State = Literal["open", "done", "incomplete", "interrupted"]
+STATES: tuple[State, ...] = ("open", "done", "incomplete", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Campaign:
     request: Mapping[str, Any]
     seed: int
     state: State
+
+    @property
+    def started(self) -> str:
+        """When it was made, as measurements write the time: UTC, ISO 8601, milliseconds."""
+        return datetime.fromisoformat(self.created).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True)

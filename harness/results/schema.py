@@ -81,7 +81,7 @@ campaigns = Table(
     Column("created", String(40), nullable=False),
     Column("request", Text, nullable=False),  # JSON, written and read by whoever runs campaigns
     Column("seed", Integer, nullable=False),
-    Column("state", String(16), nullable=False),  # open, done, interrupted
+    Column("state", String(16), nullable=False),  # open, done, incomplete, interrupted
 )
 
 campaign_cells = Table(

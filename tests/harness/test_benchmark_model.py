@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,19 @@ from devices import elf
 from devices.lab import benchmark_model as stand_in
 from devices.session import Session, open_session
 from devices.spec import DeviceSpec
-from harness.execute import Bench, prepare, run_cells
+from harness.execute import Bench, prepare
 from harness.job import Cell, Protocol
+from harness.measuring import Device, Outcome, Settings
 from harness.plan import make_plan
 from harness.progress import Silent
+from harness.reference import Kept
 from harness.registry import Registry
 from harness.results import Results
 from harness.runner import RunnerFailed
 from harness.runners import benchmark_model
 from harness.runners.benchmark_model import BenchmarkModel
 from harness.runners.prepared import checked_options, parse_options
+from harness.schedule import Task
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 from tests.harness.cells import cell_of, completed
@@ -170,7 +175,11 @@ def test_a_cell_measured_by_the_tool_on_the_device(tool: Path, tiny_tflite: Path
             [artifact], bench.facts, runners, threads=(1,), cpus=(0,), protocol=Protocol(warmup=2, runs=4, repeats=2)
         )
         results = Results(f"sqlite:///{tmp_path / 'r.sqlite'}")
-        outcome = run_cells(bench, plan.cells, {digest: tiny_tflite}, results, progress=Silent())
+        outcome, settings = Outcome(), Settings(since=datetime.now(UTC).isoformat(timespec="milliseconds"), retry=0)
+        Device(
+            bench, {digest: tiny_tflite}, results, Kept(tmp_path / "outputs"), settings,
+            progress=Silent(), stop=threading.Event(), outcome=outcome,
+        ).measure([Task(cell) for cell in plan.cells])  # fmt: skip
     (measured,) = outcome.measurements
     assert measured.error is None
     assert measured.runner.binary_sha256 == sha256_file(tool)

@@ -1,17 +1,14 @@
-"""Plans: which cells, which not and why, in which order."""
+"""Plans: which cells, which not and why."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from harness.job import Cell, Protocol
-from harness.plan import blocks, make_plan, parse_cpus, parse_threads
+from harness.job import Protocol
+from harness.plan import make_plan, parse_cpus, parse_threads
 from pocketzoo.errors import BadInput
 from tests.harness.cells import cell_of
 from tests.records import FACTS, RUNNER
@@ -69,22 +66,6 @@ def test_what_decides_a_number_decides_the_key(field: str, value: object) -> Non
 
 def test_names_do_not_decide_the_key() -> None:
     assert cell_of(model="renamed", device="other-name").key == cell_of().key
-
-
-@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 5))
-def test_blocks_hold_each_repeat_once_and_interleave(seed: int, count: int, repeats: int) -> None:
-    cells = [cell_of(threads=n + 1, protocol=Protocol(warmup=0, runs=1, repeats=repeats)) for n in range(count)]
-    order = blocks(cells, seed=seed)
-    assert Counter(order) == Counter((cell, number) for cell in cells for number in range(repeats))
-    assert [number for _, number in order] == sorted(number for _, number in order)
-    assert order == blocks(cells, seed=seed)
-
-
-def test_cells_with_fewer_repeats_drop_out_of_later_blocks() -> None:
-    short: Cell = cell_of(protocol=Protocol(warmup=0, runs=1, repeats=1))
-    long: Cell = cell_of(threads=2, protocol=Protocol(warmup=0, runs=1, repeats=3))
-    assert Counter(blocks([short, long])) == Counter([(short, 0), (long, 0), (long, 1), (long, 2)])
-    assert blocks([]) == []
 
 
 def test_numbers_as_people_write_them() -> None:
