@@ -128,7 +128,9 @@ def fault(
     if as_json:
         command.print_json(answer)
         return
-    coming = [f"{one['kind']}, {one['times'] - one['done']} x" for one in answer["faults"] if one["done"] < one["times"]]
+    coming = [
+        f"{one['kind']}, {one['times'] - one['done']} x" for one in answer["faults"] if one["done"] < one["times"]
+    ]
     click.echo(f"{device}: faults to come: {'; '.join(coming) or 'none'}; {max(answer['celsius'], default=0):.0f} °C")
     command.say(f"each is logged as it happens: {work.phone_log(device)}")
 

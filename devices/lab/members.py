@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,8 +49,8 @@ class Member:
             return identity(self.clusters, self.abi, soc=self.soc)
         return identity(self.clusters, self.abi, soc=f"{self.soc} [qemu {model}]", model=self.model)
 
-    def entry(self, transport: Mapping[str, object]) -> dict[str, object]:
-        """Its entry of an inventory file."""
+    def entry(self, transport: Mapping[str, object], tags: Sequence[str] = ()) -> dict[str, object]:
+        """Its entry of an inventory file, with further tags."""
         shown = self.identity()
         way = dict(transport)
         if self.abi == "armv8":
@@ -62,7 +62,7 @@ class Member:
             "abis": [self.abi],
             "transport": way,
             "runner": "python",
-            "tags": ["emulated", "lab", self.kind, f"qemu-{shown.qemu_cpu}"],
+            "tags": ["emulated", "lab", self.kind, f"qemu-{shown.qemu_cpu}", *tags],
         }
         if self.cool_below_c is not None:
             entry["cool_below_c"] = self.cool_below_c
