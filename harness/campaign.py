@@ -10,12 +10,13 @@ from pathlib import Path
 from devices.inventory import load_inventory
 from devices.session import open_session
 from harness.execute import Bench, Outcome, prepare, run_cells
+from harness.instructions import as_counted, counting
 from harness.job import Protocol
 from harness.plan import Plan, make_plan
 from harness.progress import Progress
 from harness.results import Results
 from pocketzoo.errors import BadInput
-from zoo.measurement import Measurement
+from zoo.measurement import Measurement, Metric
 from zoo.store import Entry, Store
 
 
@@ -30,6 +31,7 @@ class Request:
     cpus: tuple[int, ...] | None
     protocol: Protocol
     inventory: Path | None
+    metric: Metric = "latency"
 
 
 def entries_of(store: Store, references: Sequence[str]) -> list[Entry]:
@@ -67,12 +69,12 @@ def bench_on(request: Request, device: str) -> Iterator[Bench]:
     """A device of the request, owned, probed and ready to measure."""
     spec = load_inventory(request.inventory).get(device)
     with open_session(spec) as session:
-        yield prepare(session)
+        yield counting(prepare(session), request.metric)
 
 
 def plan_for(request: Request, bench: Bench, entries: Sequence[Entry]) -> Plan:
     """The request's cells on one device."""
-    return make_plan(
+    plan = make_plan(
         [entry.artifact for entry in entries],
         bench.facts,
         bench.runner.record,
@@ -82,6 +84,7 @@ def plan_for(request: Request, bench: Bench, entries: Sequence[Entry]) -> Plan:
         cpus=request.cpus,
         protocol=request.protocol,
     )
+    return plan if request.metric == "latency" else as_counted(plan, bench.session.spec)
 
 
 def measure(
@@ -117,6 +120,8 @@ def estimate_s(plan: Plan, results: Results) -> float | None:
 
     None where a model was never measured there: a guess would be worth nothing.
     """
+    if any(cell.metric != "latency" for cell in plan.cells):
+        return None
     known = {m.job_key for m in results.latest(failed=False)}
     medians: dict[str, float] = {}
     for m in results.latest(devices=sorted({c.device for c in plan.cells}), failed=False):

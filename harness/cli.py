@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from harness.commands.forecast import forecast
 from pocketzoo import command
 from pocketzoo.errors import BadInput, DeviceUnavailable, PocketzooError
 
 if TYPE_CHECKING:
     from harness.campaign import Request
-    from zoo.measurement import Measurement
+    from zoo.measurement import Measurement, Metric
+
+_METRIC = "What is measured. Instructions are counted on devices of the lab.  [default: latency]"
 
 
 @command.version_option
@@ -22,17 +25,21 @@ def harness() -> None:
     """Measure models on devices: every raw sample kept, an interval and a verdict with each number."""
 
 
+harness.add_command(forecast)
+
+
 def _request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what to measure, for ``plan`` and ``run``."""
     options = [
         click.option("--device", "devices", multiple=True, metavar="D", help="A device of the inventory; repeatable."),
         click.option("--model", "models", multiple=True, metavar="REF", help="A model of the zoo; default: all."),
         click.option("--abi", metavar="A,B", help="Only these ABIs, e.g. armv7,armv8; default: the runner's own."),
-        click.option("--threads", default="1,2,4", show_default=True, metavar="N,N", help="Thread counts."),
+        click.option("--metric", type=click.Choice(["latency", "instructions"]), default="latency", help=_METRIC),
+        click.option("--threads", show_default="1,2,4; instructions: 1", metavar="N,N", help="Thread counts."),
         click.option("--cpus", metavar="LIST", help="Pin to these CPUs, e.g. 0,1 or 4-7; default: the kernel places."),
-        click.option("--warmup", type=int, default=100, show_default=True, help="Runs before those that count."),
-        click.option("--runs", type=int, default=200, show_default=True, help="Measured runs in each repeat."),
-        click.option("--repeats", type=int, default=3, show_default=True, help="Processes, each measuring anew."),
+        click.option("--warmup", type=int, show_default="100; instructions: 1", help="Runs before those that count."),
+        click.option("--runs", type=int, show_default="200; instructions: 2", help="Measured runs in each repeat."),
+        click.option("--repeats", type=int, show_default="3; instructions: 2", help="Processes, each measuring anew."),
         command.inventory_option,
     ]
     for option in reversed(options):
@@ -172,14 +179,16 @@ def _request(
     devices: tuple[str, ...],
     models: tuple[str, ...],
     abi: str | None,
-    threads: str,
+    threads: str | None,
     cpus: str | None,
-    warmup: int,
-    runs: int,
-    repeats: int,
+    warmup: int | None,
+    runs: int | None,
+    repeats: int | None,
     inventory: str | None,
+    metric: Metric,
 ) -> Request:
     from harness.campaign import Request
+    from harness.instructions import PROTOCOL as COUNTED
     from harness.job import Protocol
     from harness.plan import parse_cpus, parse_threads
 
@@ -188,16 +197,23 @@ def _request(
         ("runs", runs, 1, 10**6),
         ("repeats", repeats, 1, 1000),
     ):
-        if not least <= value <= most:
+        if value is not None and not least <= value <= most:
             raise BadInput(f"--{name} takes {least} to {most}, not {value}")
+    counted = metric == "instructions"
+    usual = COUNTED if counted else Protocol()
     return Request(
         devices=tuple(dict.fromkeys(devices)),
         models=models,
         abis=tuple(part.strip() for part in abi.split(",") if part.strip()) if abi else (),
-        threads=parse_threads(threads),
+        threads=parse_threads(threads or ("1" if counted else "1,2,4")),
         cpus=parse_cpus(cpus) if cpus else None,
-        protocol=Protocol(warmup=warmup, runs=runs, repeats=repeats),
+        protocol=Protocol(
+            warmup=usual.warmup if warmup is None else warmup,
+            runs=usual.runs if runs is None else runs,
+            repeats=usual.repeats if repeats is None else repeats,
+        ),
         inventory=Path(inventory) if inventory else None,
+        metric=metric,
     )
 
 

@@ -13,6 +13,7 @@ from devices.errors import DeadlineExceeded, OutputTooLarge
 from devices.facts import DeviceFacts
 from devices.probe import check_expectations
 from devices.session import Session
+from harness import instructions
 from harness.job import Cell, Protocol
 from harness.plan import blocks
 from harness.progress import Progress
@@ -135,7 +136,8 @@ def run_cells(
                 continue
             round_ = open_rounds[cell.key]
             try:
-                limit = deadline_s or repeat_deadline_s(cell.protocol)
+                default_s = repeat_deadline_s if cell.metric == "latency" else instructions.repeat_deadline_s
+                limit = deadline_s or default_s(cell.protocol)
                 repeat = _one_repeat(bench, cell, placed[cell.artifact_sha256], limit)
             except (RunnerFailed, DeadlineExceeded, OutputTooLarge) as error:
                 # This cell cannot be measured; the others can.
@@ -173,7 +175,8 @@ def _one_repeat(bench: Bench, cell: Cell, model: str, deadline_s: float) -> Repe
 def _finish(bench: Bench, cell: Cell, round_: Round, results: Results, *, error: str | None = None) -> Measurement:
     """Summary and verdict of a round, stored and returned."""
     repeats = tuple(round_.done[number] for number in sorted(round_.done))
-    summary = summarise(repeats) if repeats and error is None else None
+    timed = repeats and error is None and cell.metric == "latency"
+    summary = summarise(repeats) if timed else None
     actual = [r.threads_actual for r in repeats if r.threads_actual is not None]
     record = bench.runner.record
     measurement = Measurement(
@@ -203,5 +206,7 @@ def _finish(bench: Bench, cell: Cell, round_: Round, results: Results, *, error:
         versions={"pocketzoo": __version__, "runtime": record.runtime or ""},
         error=error,
     )
+    if cell.metric == "instructions":
+        measurement = instructions.as_measured(measurement, bench)
     results.finish(round_, measurement)
     return measurement

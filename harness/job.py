@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from pocketzoo.files import sha256_bytes
 from zoo.artifact import Name, Sha256
+from zoo.measurement import Metric
 
 
 class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +37,7 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cpus: tuple[int, ...] | None = None
     seed: int = 0
     protocol: Protocol = Protocol()
+    metric: Metric = "latency"
 
     @property
     def affinity(self) -> str | None:
@@ -45,7 +47,7 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def key(self) -> str:
         """The job key. Two cells with one key are the same measurement: names of model and device are not in it."""
-        parts = {
+        parts: dict[str, object] = {
             "artifact": self.artifact_sha256,
             "runner": [self.runner, self.runner_sha256],
             "flags": {"seed": self.seed},
@@ -55,12 +57,15 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "device": self.device_fingerprint,
             "protocol": self.protocol,
         }
+        if self.metric != "latency":  # which had keys before there was another
+            parts["metric"] = self.metric
         return sha256_bytes(msgspec.json.encode(parts, order="deterministic"))
 
     @property
     def label(self) -> str:
         """The cell in a line of talk."""
-        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}"
+        what = "" if self.metric == "latency" else f", {self.metric}"
+        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{what}"
 
 
 def threads_text(count: int) -> str:

@@ -46,6 +46,9 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "job_key": measurement.job_key,
         "time": measurement.time,
         "error": measurement.error,
+        "metric": measurement.metric,
+        "instructions": measurement.instructions,
+        "instruction_counts": [repeat.instructions for repeat in measurement.repeats if repeat.instructions],
     }
     if reused is not None:
         record["reused"] = reused
@@ -80,6 +83,7 @@ def plan_record(plan: Plan, known: Collection[str], seconds: float | None) -> di
                 "warmup": c.protocol.warmup,
                 "runs": c.protocol.runs,
                 "repeats": c.protocol.repeats,
+                "metric": c.metric,
                 "job_key": c.key,
                 "measured": c.key in known,
             }

@@ -4,6 +4,7 @@ Records neither compute nor render: ``harness`` fills them in, ``reports`` draws
 
 Schema history
     1  first
+    2  metric: instructions beside latency; ``Repeat.instructions``, ``Measurement.metric`` and ``.instructions``
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from msgspec import Meta, Struct
 from devices.facts import Conditions, DeviceFacts
 from zoo.artifact import Name, Sha256
 
-SCHEMA = 1
+SCHEMA = 2
 
 Provenance = Literal["hardware", "emulated", "published"]
+Metric = Literal["latency", "instructions"]
 VerdictName = Literal["valid", "throttled", "contended", "clamped", "unstable", "emulated", "failed"]
 
 
@@ -54,7 +56,10 @@ class RunnerRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One process of a cell. Times in nanoseconds on the device's monotonic clock."""
+    """One process of a cell. Times in nanoseconds on the device's monotonic clock.
+
+    ``instructions`` are counts of each inference, of a cell whose metric they are; such a repeat has no ``samples_ns``.
+    """
 
     samples_ns: tuple[int, ...]
     init_ns: int | None = None
@@ -72,6 +77,7 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_sha256: str | None = None
     before: Conditions | None = None
     after: Conditions | None = None
+    instructions: tuple[int, ...] = ()
 
 
 class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +97,19 @@ class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_ms: float | None = None
 
 
+class InstructionSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Guest instructions of one inference: a count, no time, and none follows from it.
+
+    ``spread`` is (largest - smallest) / median of ``repeat_medians``; None for one repeat.
+    """
+
+    median: float
+    min: int
+    max: int
+    repeat_medians: tuple[float, ...]
+    spread: float | None = None
+
+
 class OutputCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the device computes what the host computes on the same seeded input."""
 
@@ -102,7 +121,10 @@ class OutputCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cell's result. ``job_key`` ties number, file, runner binary, flags and device together."""
+    """One cell's result. ``job_key`` ties number, file, runner binary, flags and device together.
+
+    ``summary`` has figures where the metric is latency, ``instructions`` where it is instructions; never both.
+    """
 
     schema: int = SCHEMA
     job_key: Sha256
@@ -124,3 +146,5 @@ class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     time: str
     versions: dict[str, str] = {}
     error: str | None = None
+    metric: Metric = "latency"
+    instructions: InstructionSummary | None = None

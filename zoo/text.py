@@ -21,6 +21,11 @@ def milliseconds(value: float) -> str:
     return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
+def millions(count: float) -> str:
+    """``202.438``: millions of instructions; small networks have fewer than one."""
+    return f"{count / 1e6:.3f}" if count >= 1e5 else f"{count / 1e6:.3g}"
+
+
 def accuracy_text(accuracy: Accuracy | None) -> str:
     """``90.0% (18/20)`` or a dash; a published value says so."""
     if accuracy is None:
@@ -122,10 +127,13 @@ def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
     protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
-    return f"{m.device.name}, {m.abi}{pinned}, {where}, {protocol}"
+    what = "" if m.metric == "latency" else ", INSTRUCTIONS (a count, not a time)"
+    return f"{m.device.name}, {m.abi}{pinned}, {where}{what}, {protocol}"
 
 
 def _rows(measurements: list[Measurement]) -> str:
+    if measurements[0].metric == "instructions":
+        return _counts(measurements)
     rows = []
     for m in measurements:
         s = m.summary
@@ -141,5 +149,25 @@ def _rows(measurements: list[Measurement]) -> str:
             ]
         )
     headers = ["Threads", "Median ms", "95% interval", "p90 ms", "Verdict", "Cell"]
+    align = ("left", "right", "right", "right", "left", "left")
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def _counts(measurements: list[Measurement]) -> str:
+    rows = []
+    for m in measurements:
+        s = m.instructions
+        between = f"{s.spread:.3%}" if s and s.spread is not None else NO_VALUE
+        rows.append(
+            [
+                str(m.threads_requested),
+                millions(s.median) if s else NO_VALUE,
+                f"{millions(s.min)} to {millions(s.max)}" if s else NO_VALUE,
+                between,
+                m.verdict.name,
+                m.job_key[:12],
+            ]
+        )
+    headers = ["Threads", "Median M instructions", "From to", "Repeats differ", "Verdict", "Cell"]
     align = ("left", "right", "right", "right", "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

@@ -64,7 +64,7 @@ def parse_description(done: Completed) -> Description:
         RunnerFailed: no runtime on the device, or an answer that is not understood.
     """
     try:
-        return msgspec.convert(_document(done), Description)
+        return msgspec.convert(document(done), Description)
     except msgspec.ValidationError as error:
         raise RunnerFailed(f"the agent's description is not understood: {error}") from error
 
@@ -109,7 +109,7 @@ class PythonRunner:
     def parse(self, cell: Cell, done: Completed) -> Repeat:
         """One repeat; refuses an answer that is not what was asked for (ABI, CPUs, number of runs, runtime)."""
         try:
-            answer = msgspec.convert(_document(done), _Answer)
+            answer = msgspec.convert(document(done), _Answer)
         except msgspec.ValidationError as error:
             raise RunnerFailed(f"the agent's answer is not understood: {error}") from error
         self._check(cell, answer)
@@ -141,7 +141,7 @@ class PythonRunner:
             raise RunnerFailed("the runtime on the device changed during the campaign")
 
 
-def _document(done: Completed) -> dict[str, Any]:
+def document(done: Completed) -> dict[str, Any]:
     """The agent's document: the last line of stdout that is one. Anything else on stdout is somebody's chatter."""
     for line in reversed(done.stdout.splitlines()):
         if line.startswith(b'{"pocketzoo_agent"'):
