@@ -7,7 +7,7 @@ beside a published ratio where there is one, with its error, and docs/method.md 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.published import PublishedRow, PublishedTable
@@ -75,18 +75,16 @@ def published_ratios(tables: Sequence[PublishedTable]) -> tuple[Published, ...]:
     return tuple(found for table in tables for found in _ratios(table))
 
 
-def counted(measurements: Sequence[Measurement], soc: str | None, lab_name: str) -> tuple[Counted, ...]:
+def counted(measurements: Sequence[Measurement], lab_names: Collection[str]) -> tuple[Counted, ...]:
     """The newest count of each file and ABI under the identity of a device.
 
     Args:
-        measurements: of any device and metric; the newest last where two are alike in all.
-        soc: of the inventory device; a lab phone of another name that shows the same one counts, too (its 32-bit twin).
-        lab_name: the lab phone of that device.
+        measurements: of any device and metric.
+        lab_names: the lab phones of that device.
     """
     newest: dict[tuple[str, str], Measurement] = {}
     for m in sorted(measurements, key=lambda one: one.time):
-        alike = m.device.name == lab_name or (soc is not None and m.device.soc == soc and m.device.name[:4] == "lab:")
-        if m.metric == "instructions" and m.instructions is not None and alike and m.threads_requested == 1:
+        if m.metric == "instructions" and m.instructions is not None and m.device.name in lab_names:
             newest[m.artifact_sha256, m.abi] = m
     return tuple(
         Counted(m.model, digest, abi, m.instructions.median, m.runner.binary_sha256, m.device.name)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from devices.lab import counter, needs, rootfs, server, start, state
 from devices.lab.identity import ArmAbi
-from devices.lab.members import MEMBERS, PREFIX, Member, imitating
+from devices.lab.members import MEMBERS, PREFIX, Member, described, imitating
 from devices.lab.phone_control import CONTROL, LOG, PhoneControl
 from devices.lab.state import LabState, Process, Running, Server
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -69,7 +69,7 @@ def up(
         WorkFailed: the machine lacks something, or a device does not come up.
     """
     asked = [name.removeprefix(PREFIX) for name in like]
-    extra = {name: imitating(inventory.get(name)) for name in asked}
+    extra = {name: imitating(described(name, inventory)) for name in asked}
     needs.check(build=not all(rootfs.built(abi) for abi in rootfs.ABIS))
     roots = {abi: Ground(rootfs.ensure(abi, say=say), counter.ensure(abi, say=say)) for abi in rootfs.ABIS}
     with state.held():
@@ -78,7 +78,7 @@ def up(
         for name in known.wanted:
             if name not in extra:
                 try:
-                    extra[name] = imitating(inventory.get(name))
+                    extra[name] = imitating(described(name, inventory))
                 except PocketzooError as error:
                     say(f"{PREFIX}{name} is given up: {error.what}")
         members = [*base, *extra.values()]

@@ -13,7 +13,7 @@ from pocketzoo import command
 if TYPE_CHECKING:
     from harness.forecast import Forecast
 
-_NOTE = "Ratios of guest instructions, counted under emulation: not times, and no forecast of one (docs/method.md)."
+_NOTE = "Ratios of guest instructions counted under emulation, not times. How far off they were: docs/method.md."
 
 
 @click.command()
@@ -23,7 +23,7 @@ _NOTE = "Ratios of guest instructions, counted under emulation: not times, and n
 def forecast(device: str, inventory: str | None, as_json: bool) -> None:
     """How many fewer instructions a compressed model takes on a phone nobody has at hand; beside published times."""
     from devices.inventory import load_inventory
-    from devices.lab.members import PREFIX, imitating
+    from devices.lab.members import PREFIX, TWIN, imitating
     from harness.forecast import counted, forecasts, missing, published_ratios
     from harness.published import load, names
     from harness.results import latest
@@ -37,7 +37,7 @@ def forecast(device: str, inventory: str | None, as_json: bool) -> None:
     parents = {e.artifact.digest: e.artifact.parent.digest for e in entries if e.artifact.parent}
     named = {e.artifact.name: e.artifact.digest for e in entries if e.tags}
     published = [one for one in published_ratios([load(name) for name in names()]) if one.device == device]
-    counts = counted(latest(), spec.soc, f"{PREFIX}{device}")
+    counts = counted(latest(), (f"{PREFIX}{device}", f"{PREFIX}{device}{TWIN}"))
     found = forecasts(counts, parents, published)
     lacking = missing([one for one in counts if one.abi == "armv8"], named, parents, published)
     counting = f"harness run --device {PREFIX}{device} --metric instructions" + "".join(

@@ -90,9 +90,9 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_counts_of_the_identity_alone_and_the_newest() -> None:
-    phone = msgspec.structs.replace(FACTS, name="lab:snapdragon855", soc="Snapdragon 855 (SM8150)")
-    twin = msgspec.structs.replace(phone, name="lab:mine")
-    real = msgspec.structs.replace(phone, name="snapdragon855")
+    phone = msgspec.structs.replace(FACTS, name="lab:snapdragon855")
+    twin = msgspec.structs.replace(FACTS, name="lab:snapdragon855-armv7")
+    real = msgspec.structs.replace(FACTS, name="snapdragon855")
     older = measurement(((10, 10),), device=phone)
     newer = measurement(((20, 20),), device=phone, time="2026-11-22T10:00:00+00:00")
     others = [
@@ -100,5 +100,5 @@ def test_counts_of_the_identity_alone_and_the_newest() -> None:
         measurement(((40, 40),), device=real, artifact_sha256="d" * 64),
         measurement(((50, 50),), device=phone, artifact_sha256="e" * 64, metric="latency", instructions=None),
     ]
-    found = counted([newer, older, *others], "Snapdragon 855 (SM8150)", "lab:snapdragon855")
+    found = counted([newer, older, *others], ("lab:snapdragon855", "lab:snapdragon855-armv7"))
     assert sorted((one.abi, one.instructions) for one in found) == [("armv7", 30.0), ("armv8", 20.0)]

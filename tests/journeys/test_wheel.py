@@ -28,6 +28,8 @@ def test_the_wheel_carries_inventory_recipes_and_agents_and_nothing_else(wheel: 
         "devices/inventory.yaml",
         "compressors/recipes/mobilenetv2-quant.yaml",
         "harness/agents/tflite_agent.py",
+        "harness/published/amc-mobilenets.yaml",
+        "devices/lab/insn_count.c",
         "zoo/py.typed",
     ):
         assert needed in names
