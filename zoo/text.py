@@ -127,8 +127,8 @@ def _how(m: Measurement) -> str:
     pinned = f", CPUs {m.affinity}" if m.affinity else ""
     where = "measured on hardware" if m.provenance == "hardware" else m.provenance.upper()
     protocol = f"{m.warmup} warm-up + {m.runs} runs x {len(m.repeats) or '?'}"
-    what = "" if m.metric == "latency" else ", INSTRUCTIONS (a count, not a time)"
-    return f"{m.device.name}, {m.abi}{pinned}, {where}{what}, {protocol}"
+    what = "" if m.metric == "latency" else ", INSTRUCTIONS"
+    return f"{m.device.name}, {m.abi}{pinned}{what}, {where}, {protocol}"
 
 
 def _rows(measurements: list[Measurement]) -> str:
@@ -168,6 +168,6 @@ def _counts(measurements: list[Measurement]) -> str:
                 m.job_key[:12],
             ]
         )
-    headers = ["Threads", "Median M instructions", "From to", "Repeats differ", "Verdict", "Cell"]
+    headers = ["Threads", "M instructions", "From to", "Spread", "Verdict", "Cell"]
     align = ("left", "right", "right", "right", "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

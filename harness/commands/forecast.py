@@ -83,17 +83,15 @@ def _text(rows: Sequence[Forecast]) -> str:
     sources: dict[str, int] = {}
     lines = []
     for row in rows:
-        head = [row.name, row.base, row.abi, millions(row.base_instructions), millions(row.instructions)]
-        head.append(f"{row.ratio:.2f}x")
+        head = [row.name, row.abi, millions(row.base_instructions), millions(row.instructions), f"{row.ratio:.2f}x"]
         for one in row.published:
-            number = sources.setdefault(one.source, len(sources) + 1)
-            told = "" if one.abi else ", ABI not told"
-            lines.append([*head, f"{one.ratio:.2f}x [{number}]{told}", f"{one.error:+.0%}"])
+            number = sources.setdefault(one.source + ("" if one.abi else "; ABI not told"), len(sources) + 1)
+            lines.append([*head, f"{one.ratio:.2f}x [{number}]", f"{one.error:+.0%}"])
             head = [""] * len(head)
         if not row.published:
             lines.append([*head, "none", NO_VALUE])
-    headers = ["Model", "Of", "ABI", "M instr. of it", "M instr.", "Ratio", "Published ratio of times", "Error"]
-    align = ("left", "left", "left", "right", "right", "right", "left", "right")
+    headers = ["Model", "ABI", "As trained", "M instr.", "Ratio", "Published", "Error"]
+    align = ("left", "left", "right", "right", "right", "left", "right")
     table = tabulate(lines, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
-    notes = [f"[{number}] published: {source}" for source, number in sources.items()]
-    return "\n".join([table, "", *notes, _NOTE])
+    notes = [f"[{number}] published ratio of times: {source}" for source, number in sources.items()]
+    return "\n".join([table, "", "As trained: M instructions of the model it was made from.", *notes, _NOTE])

@@ -55,7 +55,8 @@ def test_processes_count_alike(counting: Path, tiny_tflite: Path, device: str, a
     again = count(counting, device, tiny_tflite, "tiny-counted", "--fresh", "--repeats", "1")
     assert abs(again["instructions"]["median"] / cell["instructions"]["median"] - 1) < SAME
     shown = command("harness", "results", "--model", "tiny-counted", "--device", device, home=counting)
-    assert "INSTRUCTIONS (a count, not a time)" in shown.stdout
+    assert ", INSTRUCTIONS, EMULATED, " in shown.stdout
+    assert "a count, not a time" in shown.stdout
     assert "ms" not in shown.stdout.split()
 
 
@@ -98,7 +99,7 @@ def test_the_identity_decides_and_a_forecast_comes_of_it(counting: Path, convolu
     assert row["ratio"] == pytest.approx(told)
     assert row["published"][0]["ratio_of_times"] == pytest.approx(31.3474 / 14.0947)
     text = command("harness", "forecast", "--device", "snapdragon855", home=counting).stdout
-    assert "Published ratio of times" in text
+    assert "Published" in text
     assert "not times" in text
 
 
