@@ -51,18 +51,23 @@ def ensure(abi: ArmAbi, *, say: Callable[[str], None]) -> Path | None:
 
     Args:
         abi: of the programs to count.
-        say: told where this machine lacks what it takes, with the command that mends it.
+        say: told why there is none, with the command that mends it.
 
     Returns:
-        The folder, or None where the machine lacks a compiler or that QEMU: a lab works without.
-
-    Raises:
-        WorkFailed: the plugin cannot be built, or QEMU does not take it.
+        The folder. None where the machine lacks a compiler or that QEMU, or they do not fit: a lab works without.
     """
     lacking = needs.for_counting()
     if lacking is not None:
         say(f"instructions cannot be counted on {abi} devices without {lacking.what}   ({lacking.mend})")
         return None
+    try:
+        return _made(abi)
+    except WorkFailed as error:
+        say(f"instructions cannot be counted on {abi} devices\n{error.as_text()}")
+        return None
+
+
+def _made(abi: ArmAbi) -> Path:
     qemu = Path(str(needs.tool(_QEMU[abi])))
     loader, libraries = parse_ldd(_output(["ldd", str(qemu)]))
     key = _key([SOURCE, qemu, loader, *libraries])

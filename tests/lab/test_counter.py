@@ -42,3 +42,17 @@ def test_without_compiler_or_qemu_the_lab_goes_on(monkeypatch: pytest.MonkeyPatc
     assert counter.ensure("armv7", say=said.append) is None
     assert "apt-get install gcc" in said[0]
     assert "qemu-user" in said[0]
+
+
+def test_a_counter_that_does_not_count_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lacking = needs.for_counting()
+    if lacking:
+        pytest.skip(f"needs {lacking.what} ({lacking.mend})")
+    source = tmp_path / "insn_count.c"
+    source.write_text("int qemu_plugin_version = 1;\n")
+    monkeypatch.setattr(counter, "SOURCE", source)
+    monkeypatch.setenv("POCKETZOO_LAB_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+    assert counter.ensure("armv8", say=said.append) is None
+    assert "does not count armv8" in said[0]
+    assert list((tmp_path / "cache").iterdir()) == []
