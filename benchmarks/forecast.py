@@ -21,6 +21,7 @@ import numpy as np
 from tabulate import tabulate
 
 from benchmarks.report import machine
+from devices.inventory import load_inventory
 from harness.forecast import Published, published_ratios
 from harness.published import load, names
 from harness.results import latest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 SIZE = 224
+BIG = ("snapdragon835", "snapdragon855")
+MOBILE = ("mobilenetv1", "mobilenetv1-quant", "mobilenetv2", "mobilenetv2-quant")
 CALIBRATION = 4  # samples of noise
 
 
@@ -39,7 +42,7 @@ class Network(NamedTuple):
     architecture: str
     options: dict[str, Any]
     quantized: bool
-    stands_for: str = "the published network"
+    stands_for: str = "its architecture with random weights"
 
 
 # The channels that AMC's authors publish with their models.
@@ -97,6 +100,30 @@ def settle(model: torch.nn.Module) -> None:
         for _ in range(4):
             model(torch.rand(4, 3, SIZE, SIZE) * 4 - 2)
     model.eval()
+
+
+def inventory_of_big_cores(folder: Path) -> Path:
+    """An inventory file with the big cores of two phones alone: a runtime takes the kernels of the first core it sees,
+    which is a little one on a phone."""
+    entries = {}
+    for name in BIG:
+        spec = load_inventory().get(name)
+        entries[f"{name}-big"] = {
+            "soc": f"{spec.soc}, big cores",
+            "clusters": [cluster.model_dump() for cluster in spec.clusters if cluster.name == "big"],
+            "abis": ["armv8"],
+            "transport": {"kind": "adb"},
+            "runner": "benchmark_model",
+        }
+    path = folder / "big-cores.yaml"
+    path.write_text(json.dumps({"devices": entries}), encoding="utf-8")
+    return path
+
+
+def count_on(device: str, models: Sequence[str], repeats: int, *inventory: str) -> None:
+    """``harness run`` of one device; what is counted already is not counted again."""
+    argv = ["--metric", "instructions", "--warmup", "0", "--runs", "1", "--repeats", str(repeats), *inventory]
+    command("harness", "run", "--device", device, *argv, *(part for model in models for part in ("--model", model)))
 
 
 def command(*argv: str) -> None:
@@ -195,11 +222,12 @@ def main() -> None:
             # ResNet-50 takes half a minute an inference: one run in one process.
             for start in options.count:
                 models = sorted(m for m in todo[name[4:].removesuffix("-armv7")] if start in m)
-                repeats = "1" if start == "resnet50" else "2"
-                argv = ["--metric", "instructions", "--warmup", "0", "--runs", "1", "--repeats", repeats]
                 if models:
-                    chosen = [part for model in models for part in ("--model", model)]
-                    command("harness", "run", "--device", name, *argv, *chosen)
+                    count_on(name, models, 1 if start == "resnet50" else 2)
+        inventory = ("--inventory", str(inventory_of_big_cores(options.work)))
+        command("devices", "lab", "up", *(part for name in BIG for part in ("--as", f"{name}-big")), *inventory)
+        for name in BIG:
+            count_on(f"lab:{name}-big", MOBILE, 2, *inventory)
     measured = latest()
     rows = rows_of(published, measured)
     quantized = [row for row in rows if row["model"].endswith("-quant")]
@@ -215,10 +243,18 @@ def main() -> None:
     versions = sorted({json.dumps({**m.versions, "runner": m.runner.runtime}) for m in measured if m.instructions})
     document = {
         "command": "python -m benchmarks.forecast",
-        "machine": machine(),
+        "machine": {name: value for name, value in machine().items() if name != "system"},
         "versions": [json.loads(one) for one in versions],
         "networks": {name: network.stands_for for name, network in NETWORKS.items()},
         "summary": {name: summary_of(group) for name, group in groups.items() if group},
+        "big_cores_alone": {
+            name: {
+                m.model: m.instructions.median
+                for m in measured
+                if m.instructions and m.device.name == f"lab:{name}-big"
+            }
+            for name in BIG
+        },
         "rows": rows,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
