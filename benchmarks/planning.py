@@ -34,7 +34,7 @@ def plan_cells(devices: int, models: int) -> tuple[int, int]:
     keys: set[str] = set()
     count = 0
     for number in range(devices):
-        facts = DeviceFacts(name=f"device{number}", fingerprint=sha256_bytes(b"d%d" % number), cores=8)  # type: ignore[arg-type]
+        facts = DeviceFacts(name=f"device{number}", fingerprint=sha256_bytes(b"d%d" % number), cores=8)
         plan = make_plan(artifacts, facts, {"armv8": RUNNER}, threads=range(1, 11))
         keys |= {cell.key for cell in plan.cells}
         estimate(plan.cells, [])

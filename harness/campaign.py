@@ -15,6 +15,7 @@ from devices.session import open_session
 from harness.affinity import resolve
 from harness.execute import Bench, prepare
 from harness.farm import side_by_side, unexpected
+from harness.instructions import as_counted, counting
 from harness.job import Cell
 from harness.measuring import Device, Outcome, Settings
 from harness.plan import Impossible, Plan, make_plan
@@ -82,7 +83,7 @@ def bench_on(request: Request, device: str) -> Iterator[Bench]:
     """A device of the request, owned, probed and ready to measure."""
     spec = load_inventory(Path(request.inventory) if request.inventory else None).get(device)
     with open_session(spec) as session:
-        yield prepare(session)
+        yield counting(prepare(session), request.metric)
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def plan_for(request: Request, bench: Bench, store: Store) -> Planned:
             cpus=None if isinstance(cpus, str) else cpus,
             protocol=group.protocol,
         )
+        if request.metric == "instructions":
+            made = as_counted(made, bench.session.spec)
         impossible |= dict.fromkeys(made.impossible)
         if isinstance(cpus, str):
             impossible |= {Impossible(c.model, c.device, c.abi, c.threads, cpus): None for c in made.cells}

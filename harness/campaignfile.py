@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -71,6 +71,7 @@ class Cells(Section):
 class CampaignFile(Cells):
     """A whole file."""
 
+    metric: Literal["latency", "instructions"] | None = None
     seed: int | None = None
     publish: bool | None = None
     deadline: Positive | None = None
@@ -84,7 +85,13 @@ class CampaignFile(Cells):
 
     def common(self) -> dict[str, Any]:
         """What holds for the whole campaign. Only keys that are written."""
-        found = {"seed": self.seed, "publish": self.publish, "deadline": self.deadline, "retry": self.retry}
+        found = {
+            "metric": self.metric,
+            "seed": self.seed,
+            "publish": self.publish,
+            "deadline": self.deadline,
+            "retry": self.retry,
+        }
         return {key: value for key, value in found.items() if value is not None}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.instructions import REPEATABLE
 from harness.ranks import mann_whitney, smallest_p
 from harness.stats import ratio_interval
 from pocketzoo.errors import BadInput
@@ -69,7 +70,7 @@ def _value(m: Measurement, field: str) -> str:
             f"{m.runner.name} {m.runner.version} ({m.runner.binary_sha256[:12]}, {m.runner.delegate or 'no delegate'})"
         )
     if field == "metric":
-        return str(getattr(m, "metric", "time"))
+        return m.metric
     return str(getattr(m, field))
 
 
@@ -143,12 +144,36 @@ def compared(first: Measurement, second: Measurement, *, seed: int = 0) -> Compa
     return Comparison(first, second, ratio, low, high, p, outcome, f"{times}; {test}")
 
 
+def compared_counts(first: Measurement, second: Measurement) -> Comparison:
+    """The second's instructions against the first's. A count is no sample: its range over the repeats is the interval.
+
+    Raises:
+        ValueError: one of them has no count.
+    """
+    a, b = first.instructions, second.instructions
+    if a is None or b is None:
+        raise ValueError("a failed cell cannot be compared")
+    ratio = b.median / a.median
+    low = min(b.repeat_medians) / max(a.repeat_medians)
+    high = max(b.repeat_medians) / min(a.repeat_medians)
+    outcome: Outcome = "no difference"
+    if abs(ratio - 1) > REPEATABLE and (low > 1 or high < 1):
+        outcome = "slower" if ratio > 1 else "faster"
+    says = (
+        f"{ratio:.4f} times as many instructions ({low:.4f} to {high:.4f} over the repeats); "
+        f"less than {REPEATABLE:.1%} is no difference"
+    )
+    return Comparison(first, second, ratio, low, high, None, outcome, says)
+
+
 def gate_refusals(comparison: Comparison, *, allow: Collection[str] = ()) -> list[str]:
     """Why a comparison cannot carry a gate on time: emulated cells never can, doubtful ones only where allowed."""
     found = []
     for m in (comparison.first, comparison.second):
         where = f"{m.model} on {m.device.name}, {m.threads_requested} threads"
-        if m.provenance != "hardware":
+        if m.metric == "instructions":
+            found += [f"{where}: {e.says}" for e in m.verdict.evidence if e.outcome == "exceeded"]
+        elif m.provenance != "hardware":
             found.append(f"{where}: its time is {m.provenance}, which says nothing of hardware")
         elif m.verdict.name != "valid" and "verdict" not in allow:
             found.append(f"{where}: {m.verdict.name}, {m.verdict.reason}")

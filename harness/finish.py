@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from harness import instructions
 from harness.execute import Bench
 from harness.outputs import Outputs, compare, not_checked
 from harness.reference import Kept
@@ -54,10 +55,11 @@ def finished(bench: Bench, ended: Ended, kept: Kept, host: Callable[[], Outputs 
         check = check_outputs(repeats, kept, host, runner=cell.runner)
         if check.outcome == "differs":
             error = f"it computes something else than the host: {check.says}"
-    summary = summarise(repeats) if repeats and error is None else None
+    timed = repeats and error is None and cell.metric == "latency"
+    summary = summarise(repeats) if timed else None
     actual = [r.threads_actual for r in repeats if r.threads_actual is not None]
     record = bench.runner_of(cell).record
-    return Measurement(
+    measurement = Measurement(
         job_key=cell.key,
         artifact_sha256=cell.artifact_sha256,
         model=cell.model,
@@ -89,6 +91,7 @@ def finished(bench: Bench, ended: Ended, kept: Kept, host: Callable[[], Outputs 
         versions={"pocketzoo": __version__, "runtime": record.runtime or ""},
         error=error,
     )
+    return instructions.as_measured(measurement, bench) if cell.metric == "instructions" else measurement
 
 
 def check_outputs(

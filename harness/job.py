@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from pocketzoo.files import sha256_bytes
 from zoo.artifact import Format, Name, Sha256
+from zoo.measurement import Metric
 
 
 class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +43,7 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     protocol: Protocol = Protocol()
     options: tuple[tuple[str, str], ...] = ()
     format: Format = "tflite"
+    metric: Metric = "latency"
 
     @property
     def affinity(self) -> str | None:
@@ -63,13 +65,16 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
         if self.options:  # a cell without options keeps the key it had before there were any
             parts["options"] = self.options
+        if self.metric != "latency":  # which had keys before there was another
+            parts["metric"] = self.metric
         return sha256_bytes(msgspec.json.encode(parts, order="deterministic"))
 
     @property
     def label(self) -> str:
         """The cell in a line of talk."""
         setting = "".join(f", {name}={value}" for name, value in self.options)
-        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{setting}"
+        what = "" if self.metric == "latency" else f", {self.metric}"
+        return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{setting}{what}"
 
 
 def threads_text(count: int) -> str:

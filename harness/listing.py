@@ -60,6 +60,9 @@ def cell_record(measurement: Measurement, *, reused: bool | None = None) -> dict
         "job_key": measurement.job_key,
         "time": measurement.time,
         "error": measurement.error,
+        "metric": measurement.metric,
+        "instructions": measurement.instructions,
+        "instruction_counts": [repeat.instructions for repeat in measurement.repeats if repeat.instructions],
     }
     if reused is not None:
         record["reused"] = reused
@@ -117,6 +120,7 @@ def plan_record(plan: Plan, known: Mapping[str, Measurement], time: Estimate) ->
                 "warmup": c.protocol.warmup,
                 "runs": c.protocol.runs,
                 "repeats": c.protocol.repeats,
+                "metric": c.metric,
                 "job_key": c.key,
                 "measured": c.key in known,
                 "verdict": known[c.key].verdict.name if c.key in known else None,
@@ -179,7 +183,8 @@ def comparison_record(comparison: Comparison, *, gate: float | None, broken: boo
         "second": _side(comparison.second),
         "ratio": comparison.ratio,
         "ratio_ci95": (comparison.low, comparison.high),
-        "test": "Mann-Whitney U over repeat medians",
+        "metric": comparison.second.metric,
+        "test": "Mann-Whitney U over repeat medians" if comparison.second.metric == "latency" else None,
         "p": comparison.p,
         "outcome": comparison.outcome,
         "gate": gate,
@@ -202,9 +207,10 @@ def comparison_text(comparison: Comparison, *, gate: float | None, broken: bool)
     doubt = f" [{', '.join(marks)}]" if marks else ""
     parts.append(f"B takes {comparison.says}{doubt}")
     if comparison.outcome != "cannot tell":
-        parts.append(
-            f"B is {comparison.outcome} than A" if "er" in comparison.outcome[-2:] else "no difference is seen"
-        )
+        words = {"slower": "B is slower than A", "faster": "B is faster than A"}
+        if a.metric == "instructions":
+            words = {"slower": "B costs more than A", "faster": "B costs less than A"}
+        parts.append(words.get(comparison.outcome, "no difference is seen"))
     if gate is not None:
-        parts.append(f"gate {gate:.1%}: {'BROKEN, B is slower by more than that' if broken else 'holds'}")
+        parts.append(f"gate {gate:.1%}: {'BROKEN, B is beyond it' if broken else 'holds'}")
     return "\n".join(parts)

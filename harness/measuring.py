@@ -14,6 +14,7 @@ import msgspec
 
 from devices.errors import DeadlineExceeded, OutputTooLarge
 from devices.facts import DeviceFacts
+from harness import instructions
 from harness.cooling import Cooled, wait_until_cool
 from harness.during import busy_before, with_clocks
 from harness.execute import Bench, repeat_deadline_s
@@ -241,7 +242,8 @@ class Device:
         bench, cell = self._bench, one.task.cell
         runner = bench.runner_of(cell)
         argv = runner.argv(cell, self._placed[cell.artifact_sha256], bench.prepared.placed)
-        limit = self._settings.deadline_s or repeat_deadline_s(cell.protocol)
+        usual_s = repeat_deadline_s if cell.metric == "latency" else instructions.repeat_deadline_s
+        limit = self._settings.deadline_s or usual_s(cell.protocol)
         cooled = self._cool(one.task)
         one.waited_s += cooled.waited_s
         started = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -13,6 +13,7 @@ from harness.job import Protocol
 from harness.plan import THREADS
 from harness.schedule import MOST_REPEATS
 from pocketzoo.errors import BadInput
+from zoo.measurement import Metric
 
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
 
@@ -51,6 +52,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     publish: bool = False
     deadline_s: float | None = None
     inventory: str | None = None
+    metric: Metric = "latency"
 
     @property
     def devices(self) -> tuple[str, ...]:

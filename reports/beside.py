@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.published import PublishedTable
 from reports.claims import check
-from reports.published import PublishedTable
 from reports.values import Column, Missing, Table, Text, Value
 
 FIGURES = frozenset(

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harness.published import load
 from pocketzoo.command import say
 from pocketzoo.errors import BadInput
 from pocketzoo.files import write_atomically
 from reports import beside, pages, tables
 from reports.cells import DeviceKey, Material, cell_id
 from reports.compare import Interval
-from reports.published import load
 from reports.render import markdown
 from reports.tables import View
 

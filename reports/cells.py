@@ -108,7 +108,8 @@ def setup_of(measurement: Measurement) -> Setup:
 def merge(held: Iterable[Held], measurements: Iterable[Measurement]) -> Material:
     """Everything once, in an order that does not depend on where it came from."""
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
-    cells = {(m.job_key, m.time): m for m in measurements}
+    # Counts of instructions are no latencies, and every table here is one of latencies.
+    cells = {(m.job_key, m.time): m for m in measurements if m.metric == "latency"}
     return Material(
         held=tuple(Held(entries[key].artifact, tuple(sorted(entries[key].tags))) for key in sorted(entries)),
         measurements=tuple(cells[key] for key in sorted(cells)),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.published import Claim, PublishedRow, PublishedTable
+from harness.published import Claim, PublishedRow, PublishedTable
 
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 _IN_BRACKETS = re.compile(r"\(([-+]?\d+(?:\.\d+)?)%?\)")

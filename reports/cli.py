@@ -49,9 +49,9 @@ def build(out: Path, as_json: bool) -> None:
 @reporting_options
 def published(table: str | None, as_json: bool) -> None:
     """List the tables others published, or print one: values exactly as in its document."""
+    from harness.published import load, names
     from reports import beside
     from reports.claims import check
-    from reports.published import load, names
     from reports.render.markdown import terminal
     from reports.render.wording import visible
 

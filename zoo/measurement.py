@@ -6,6 +6,7 @@ Schema history
     1  first
     2  repeats of tools that print figures and no samples: ``reported`` and ``delegate`` of a repeat, ``centre`` of a
        summary, whose p90, p99 and MAD may be unknown; the ``options`` of a cell. Records of schema 1 are read as ever.
+       Instructions beside latency: ``Repeat.instructions``, ``Measurement.metric`` and ``.instructions``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ SCHEMA = 2
 
 Provenance = Literal["hardware", "emulated", "published"]
 Centre = Literal["median", "mean"]
+Metric = Literal["latency", "instructions"]
 VerdictName = Literal["valid", "throttled", "contended", "clamped", "unstable", "emulated", "failed"]
 
 
@@ -80,6 +82,7 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Either ``samples_ns`` holds every run, or ``reported`` what the tool said of them. ``delegate`` is what the runner
     saw the model run on, where it can tell.
+    ``instructions`` are counts of each inference, of a cell whose metric they are; such a repeat has no ``samples_ns``.
     """
 
     samples_ns: tuple[int, ...]
@@ -100,6 +103,7 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_sha256: str | None = None
     before: Conditions | None = None
     after: Conditions | None = None
+    instructions: tuple[int, ...] = ()
 
 
 class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +129,19 @@ class Summary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     first_ms: float | None = None
 
 
+class InstructionSummary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Guest instructions of one inference: a count, no time, and none follows from it.
+
+    ``spread`` is (largest - smallest) / median of ``repeat_medians``; None for one repeat.
+    """
+
+    median: float
+    min: int
+    max: int
+    repeat_medians: tuple[float, ...]
+    spread: float | None = None
+
+
 class OutputCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the device computes what the host computes on the same seeded input."""
 
@@ -136,7 +153,10 @@ class OutputCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cell's result. ``job_key`` ties number, file, runner binary, flags and device together."""
+    """One cell's result. ``job_key`` ties number, file, runner binary, flags and device together.
+
+    ``summary`` has figures where the metric is latency, ``instructions`` where it is instructions; never both.
+    """
 
     schema: int = SCHEMA
     job_key: Sha256
@@ -159,3 +179,5 @@ class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     time: str
     versions: dict[str, str] = {}
     error: str | None = None
+    metric: Metric = "latency"
+    instructions: InstructionSummary | None = None

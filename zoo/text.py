@@ -22,6 +22,11 @@ def milliseconds(value: float) -> str:
     return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
 
 
+def millions(count: float) -> str:
+    """``202.438``: millions of instructions; small networks have fewer than one."""
+    return f"{count / 1e6:.3f}" if count >= 1e5 else f"{count / 1e6:.3g}"
+
+
 def accuracy_text(accuracy: Accuracy | None) -> str:
     """``90.0% (18/20)`` or a dash; a published value says so."""
     if accuracy is None:
@@ -132,10 +137,13 @@ def _how(m: Measurement) -> str:
     setting = "".join(f", {name}={value}" for name, value in m.options)
     # The Python runner is the runtime its version names; of any other, only the digest says which build it was.
     binary = "" if m.runner.name == "python" else f"\n{m.runner.name} sha256:{m.runner.binary_sha256[:12]}"
-    return f"{m.device.name}, {m.abi}{pinned}{setting}, {where}, {protocol}{binary}"
+    what = "" if m.metric == "latency" else ", INSTRUCTIONS"
+    return f"{m.device.name}, {m.abi}{pinned}{setting}{what}, {where}, {protocol}{binary}"
 
 
 def _rows(measurements: list[Measurement], centre: str) -> str:
+    if measurements[0].metric == "instructions":
+        return _counts(measurements)
     rows = []
     batches = any(images_per_s(m) is not None for m in measurements)
     for m in measurements:
@@ -156,4 +164,24 @@ def _rows(measurements: list[Measurement], centre: str) -> str:
     headers = ["Threads", f"{centre.capitalize()} ms", "95% interval", "p90 ms"]
     headers += [*(["Images/s"] if batches else []), "Verdict", "Cell"]
     align = ("left", "right", "right", "right", *(("right",) if batches else ()), "left", "left")
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def _counts(measurements: list[Measurement]) -> str:
+    rows = []
+    for m in measurements:
+        s = m.instructions
+        between = f"{s.spread:.3%}" if s and s.spread is not None else NO_VALUE
+        rows.append(
+            [
+                str(m.threads_requested),
+                millions(s.median) if s else NO_VALUE,
+                f"{millions(s.min)} to {millions(s.max)}" if s else NO_VALUE,
+                between,
+                m.verdict.name,
+                m.job_key[:12],
+            ]
+        )
+    headers = ["Threads", "M instructions", "From to", "Spread", "Verdict", "Cell"]
+    align = ("left", "right", "right", "right", "left", "left")
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import torch
 
 ARCHITECTURES: Mapping[str, str] = {
+    "mobilenetv1": "compressors.architectures.mobilenetv1:mobilenetv1",
     "mobilenetv2": "compressors.architectures.mobilenetv2:mobilenetv2",
+    "resnet50": "compressors.architectures.resnet:resnet50",
 }
 
 

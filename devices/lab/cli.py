@@ -27,7 +27,8 @@ def lab() -> None:
     "like",
     multiple=True,
     metavar="DEVICE",
-    help="Add a phone lab:DEVICE with the processor identity of that inventory device. May be given several times.",
+    help="Add a phone lab:DEVICE with the processor identity of that inventory device; DEVICE-armv7 is its 32-bit user "
+    "space. May be given several times.",
 )
 @command.inventory_option
 @command.reporting_options

@@ -9,14 +9,14 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from devices.lab import needs, rootfs, server, start, state
+from devices.lab import counter, needs, rootfs, server, start, state
 from devices.lab.identity import ArmAbi
-from devices.lab.members import MEMBERS, PREFIX, Member, imitating
+from devices.lab.members import MEMBERS, PREFIX, Member, described, imitating
 from devices.lab.phone_control import CONTROL, LOG, PhoneControl
 from devices.lab.state import LabState, Process, Running, Server
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 READY_S = 60.0  # emulated programs start slowly on a busy machine
 LOOK_S = 5.0
 _KEYS = ("client", "host")
+
+
+class Ground(NamedTuple):
+    """What devices of one ABI stand on: the root file system, and the instruction counter where there is one."""
+
+    root: Path
+    counter: Path | None
 
 
 class Shown(Struct, frozen=True, kw_only=True):
@@ -62,16 +69,16 @@ def up(
         WorkFailed: the machine lacks something, or a device does not come up.
     """
     asked = [name.removeprefix(PREFIX) for name in like]
-    extra = {name: imitating(inventory.get(name)) for name in asked}
+    extra = {name: imitating(described(name, inventory)) for name in asked}
     needs.check(build=not all(rootfs.built(abi) for abi in rootfs.ABIS))
-    roots = {abi: rootfs.ensure(abi, say=say) for abi in rootfs.ABIS}
+    roots = {abi: Ground(rootfs.ensure(abi, say=say), counter.ensure(abi, say=say)) for abi in rootfs.ABIS}
     with state.held():
         known = state.load()
         _tidy(known, say)
         for name in known.wanted:
             if name not in extra:
                 try:
-                    extra[name] = imitating(inventory.get(name))
+                    extra[name] = imitating(described(name, inventory))
                 except PocketzooError as error:
                     say(f"{PREFIX}{name} is given up: {error.what}")
         members = [*base, *extra.values()]
@@ -195,7 +202,7 @@ def _end(process: Process, kind: str) -> None:
 
 
 def _bring_up(
-    known: LabState, members: list[Member], roots: dict[ArmAbi, Path], say: Callable[[str], None]
+    known: LabState, members: list[Member], roots: dict[ArmAbi, Ground], say: Callable[[str], None]
 ) -> list[str]:
     started: list[str] = []
     adb = known.adb
@@ -229,14 +236,16 @@ def _bring_up(
     return started
 
 
-def _start(member: Member, root: Path, port: int | None, adb: Server) -> Running:
+def _start(member: Member, ground: Ground, port: int | None, adb: Server) -> Running:
     folder = _folder(member.name)
     folder.mkdir(parents=True, exist_ok=True)
     port = start.free_port(port)
-    shown = member.identity()
+    shown, root = member.identity(), ground.root
     if member.kind == "board":
         keys = state.folder() / "keys"
-        process = start.board(name=member.slug, root=root, port=port, shown=shown, folder=folder, keys=keys)
+        process = start.board(
+            name=member.slug, root=root, port=port, shown=shown, folder=folder, keys=keys, counter=ground.counter
+        )
         transport: dict[str, object] = {
             "kind": "ssh",
             "host": "127.0.0.1",
@@ -247,7 +256,7 @@ def _start(member: Member, root: Path, port: int | None, adb: Server) -> Running
         }
     else:
         profile = member.profile(root.name)
-        process = start.phone(root=root, port=port, shown=shown, folder=folder, profile=profile)
+        process = start.phone(root=root, port=port, shown=shown, folder=folder, profile=profile, counter=ground.counter)
         transport = {"kind": "adb", "serial": f"127.0.0.1:{port}", "server": f"127.0.0.1:{adb.port}"}
     return Running(
         name=member.name,
@@ -257,20 +266,21 @@ def _start(member: Member, root: Path, port: int | None, adb: Server) -> Running
         qemu_cpu=shown.qemu_cpu,
         root=str(root),
         process=process,
-        digest=_digest(member, root, port, adb),
-        entry=member.entry(transport),
+        digest=_digest(member, ground, port, adb),
+        entry=member.entry(transport, tags=(counter.TAG,) if ground.counter else ()),
     )
 
 
-def _digest(member: Member, root: Path, port: int, adb: Server) -> str:
+def _digest(member: Member, ground: Ground, port: int, adb: Server) -> str:
     """Of everything a device was started with. The server's port is in a phone's inventory entry."""
     parts = [
-        str(root),
+        str(ground.root),
+        str(ground.counter),
         port,
         adb.port if member.kind == "phone" else 0,
         member.identity().files,
         member.entry({}),
-        member.profile(root.name),
+        member.profile(ground.root.name),
     ]
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from devices.lab.identity import ArmAbi, Identity, identity
 from devices.lab.phone_profile import Heating, Profile, Zone
@@ -12,7 +12,11 @@ from devices.lab.provision import LITERT_PYTHON
 from devices.spec import Cluster, DeviceSpec, is_pattern
 from pocketzoo.errors import BadInput
 
+if TYPE_CHECKING:
+    from devices.inventory import Inventory
+
 PREFIX = "lab:"
+TWIN = "-armv7"  # behind a device's name: its 32-bit user space
 RESTING_C = 28.0
 QEMU_PROPERTY = "ro.boot.qemu.cpu"  # so that the model is stored with every measurement of a phone
 
@@ -49,8 +53,8 @@ class Member:
             return identity(self.clusters, self.abi, soc=self.soc)
         return identity(self.clusters, self.abi, soc=f"{self.soc} [qemu {model}]", model=self.model)
 
-    def entry(self, transport: Mapping[str, object]) -> dict[str, object]:
-        """Its entry of an inventory file."""
+    def entry(self, transport: Mapping[str, object], tags: Sequence[str] = ()) -> dict[str, object]:
+        """Its entry of an inventory file, with further tags."""
         shown = self.identity()
         way = dict(transport)
         if self.abi == "armv8":
@@ -62,7 +66,7 @@ class Member:
             "abis": [self.abi],
             "transport": way,
             "runner": "python",
-            "tags": ["emulated", "lab", self.kind, f"qemu-{shown.qemu_cpu}"],
+            "tags": ["emulated", "lab", self.kind, f"qemu-{shown.qemu_cpu}", *tags],
         }
         if self.cool_below_c is not None:
             entry["cool_below_c"] = self.cool_below_c
@@ -139,6 +143,22 @@ MEMBERS: tuple[Member, ...] = (
         expect={"ro.board.platform": "lab-phone-armv7"},
     ),
 )
+
+
+def described(name: str, inventory: Inventory) -> DeviceSpec:
+    """The inventory device to imitate. ``NAME-armv7`` is what a 32-bit program sees of NAME, unless a device has
+    that name itself.
+
+    Raises:
+        BadInput: there is none, or it runs no 32-bit programs.
+    """
+    base = name.removesuffix(TWIN)
+    if base == name or name in inventory.names:
+        return inventory.get(name)
+    spec = inventory.get(base)
+    if "armv7" not in spec.abis:
+        raise BadInput(f"{base} runs no armv7 programs: {', '.join(spec.abis) or 'no ABI is written'}")
+    return spec.model_copy(update={"name": name, "abis": ("armv7",)})
 
 
 def imitating(spec: DeviceSpec) -> Member:

@@ -70,6 +70,27 @@ def check(*, build: bool) -> None:
     raise WorkFailed("this machine cannot run the lab as it is", detail=lines, hint=hint)
 
 
+def for_counting() -> Need | None:
+    """What this machine lacks to count instructions (devices/lab/counter.py); the lab runs without it."""
+    packages = []
+    if tool("cc") is None:
+        packages.append("gcc")
+    if not Path("/usr/include/stdio.h").exists():
+        packages.append("libc6-dev")
+    # Not the static ones that run the devices: those load no plugins.
+    if tool("qemu-aarch64") is None or tool("qemu-arm") is None:
+        packages.append("qemu-user")
+    if not packages:
+        return None
+    names = " ".join(packages)
+    return Need(f"packages: {names}", f"apt-get install {names}")
+
+
+def tool(name: str) -> str | None:
+    """Where a program is; also those of the administrator."""
+    return shutil.which(name, path=_PATH)
+
+
 def _handled(arch: str) -> bool:
     """Whether the kernel runs programs of that processor, inside any root file system (flag F)."""
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from devices.lab.counter import PLACE
 from devices.lab.identity import Identity
 from devices.lab.phone_control import PROFILE, command
 from devices.lab.phone_profile import Profile
@@ -25,7 +26,8 @@ _EMULATORS = range(5554, 5586)
 _started: list[subprocess.Popen[bytes]] = []  # ours to wait for while we live; afterwards the system's
 
 # Run as root in a mount, PID and host-name namespace of its own; all that it mounts ends with it. $1 root file system,
-# $2 where to mount it, $3 port, $4 QEMU's CPU model, $5 folder with cpuinfo and sys, $6 folder with the keys, $7 name.
+# $2 where to mount it, $3 port, $4 QEMU's CPU model, $5 folder with cpuinfo and sys, $6 folder with the keys, $7 name,
+# $8 folder of the instruction counter or nothing, $9 where it is mounted.
 # The root is read-only, so that all boards can share it; what a program may write to is in memory.
 _BOARD = """
 set -e
@@ -50,6 +52,11 @@ mount -t tmpfs -o mode=1777,size=1g tmpfs dev/shm
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 for n in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${n%%:*}" "dev/${n#*:}"; done
+if [ -n "$8" ]; then
+  mkdir -p ".$9"
+  mount --bind "$8" ".$9"
+  mount -o remount,bind,ro ".$9"
+fi
 cp "$6/host" run/sshd/host
 cp "$6/client.pub" run/sshd/authorized_keys
 chmod 600 run/sshd/host
@@ -61,19 +68,25 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "QEMU_CPU=$4" chroot . /usr/sbin/
 """
 
 
-def board(*, name: str, root: Path, port: int, shown: Identity, folder: Path, keys: Path) -> Process:
+def board(
+    *, name: str, root: Path, port: int, shown: Identity, folder: Path, keys: Path, counter: Path | None = None
+) -> Process:
     """Start a board: sshd inside a root file system, with the identity of a processor."""
     _write(shown, folder)
     (folder / "root").mkdir(exist_ok=True)
     argv = ["unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child=KILL", "sh", "-c", _BOARD, "sh"]
     argv += [str(root), str(folder / "root"), str(port), shown.qemu_cpu, str(folder), str(keys), name]
+    argv += [str(counter or ""), PLACE]
     return _launch(argv, log=folder / "log")
 
 
-def phone(*, root: Path, port: int, shown: Identity, folder: Path, profile: Profile) -> Process:
+def phone(
+    *, root: Path, port: int, shown: Identity, folder: Path, profile: Profile, counter: Path | None = None
+) -> Process:
     """Start a virtual phone: a daemon that speaks the adb transport protocol. Its control socket is in ``folder``."""
     _write(shown, folder)
-    whole = msgspec.structs.replace(profile, mounts=tuple((source, there) for source, there in shown.mounts(folder)))
+    mounts = [*shown.mounts(folder), *([(str(counter), PLACE)] if counter else [])]
+    whole = msgspec.structs.replace(profile, mounts=tuple(mounts))
     write_atomically(folder / PROFILE, msgspec.json.format(msgspec.json.encode(whole), indent=2))
     return _launch(command(root=root, port=port, folder=folder, qemu_cpu=shown.qemu_cpu), log=folder / "log")
 

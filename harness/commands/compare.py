@@ -39,12 +39,12 @@ def compare(
     allow: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """How much longer B takes than A, with an interval and a test, from what was measured.
+    """How much longer B takes than A, or how many more instructions, from what was measured.
 
     A and B are models of the zoo (mobilenetv2, mobilenetv2@sha256:...), models on a device (mobilenetv2@local), or
     cells by the beginning of their key. Only cells measured alike are compared: pair by pair, newest of each.
     """
-    from harness.compare import breaks, compared, gate_refusals, pairs
+    from harness.compare import breaks, compared, compared_counts, gate_refusals, pairs
     from harness.listing import comparison_record, comparison_text
     from harness.plan import parse_threads
     from harness.request import parse_share
@@ -55,10 +55,12 @@ def compare(
     known = [
         m
         for m in Results().latest(devices=devices, failed=False)
-        if (abi is None or m.abi == abi) and (counts is None or m.threads_requested in counts) and m.summary is not None
+        if (abi is None or m.abi == abi)
+        and (counts is None or m.threads_requested in counts)
+        and (m.summary is not None or m.instructions is not None)
     ]
     found = pairs(_cells(first, known, devices), _cells(second, known, devices), allow=allow)
-    comparisons = [compared(a, b) for a, b in found]
+    comparisons = [compared(a, b) if a.metric == "latency" else compared_counts(a, b) for a, b in found]
     if limit is not None:
         refused = [why for one in comparisons for why in gate_refusals(one, allow=allow)]
         if refused:

@@ -13,8 +13,9 @@ from pocketzoo.errors import BadInput
 
 if TYPE_CHECKING:
     from harness.request import Group, Request
+    from zoo.measurement import Metric
 
-DEFAULTS = {"warmup": 100, "runs": 200, "repeats": 3, "max_repeats": 20}
+MAX_REPEATS = 20
 
 
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,15 +24,20 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", "devices", multiple=True, metavar="D", help="A device of the inventory; repeatable."),
         click.option("--model", "models", multiple=True, metavar="REF", help="A model of the zoo; default: all."),
         click.option("--abi", metavar="A,B", help="Only these ABIs, e.g. armv7,armv8; default: the runner's own."),
-        click.option("--threads", metavar="N,N", help="Thread counts.  [default: 1,2,4]"),
+        click.option(
+            "--metric",
+            type=click.Choice(["latency", "instructions"]),
+            help="What is measured; instructions are counted on devices of the lab.  [default: latency]",
+        ),
+        click.option("--threads", metavar="N,N", help="Thread counts.  [default: 1,2,4; instructions: 1]"),
         click.option(
             "--affinity", metavar="A", help="big, little, all, a mask (f0) or CPUs (4-7); default: the kernel places."
         ),
         click.option("--cpus", metavar="LIST", help="Pin to these CPUs, e.g. 0,1 or 4-7; as --affinity."),
         click.option("--option", "settings", multiple=True, metavar="K=V", help="A setting of the runner; repeatable."),
-        click.option("--warmup", type=int, help="Runs before those that count.  [default: 100]"),
-        click.option("--runs", type=int, help="Measured runs in each repeat.  [default: 200]"),
-        click.option("--repeats", type=int, help="Processes, each measuring anew.  [default: 3]"),
+        click.option("--warmup", type=int, help="Runs before those that count.  [default: 100; instructions: 1]"),
+        click.option("--runs", type=int, help="Measured runs in each repeat.  [default: 200; instructions: 2]"),
+        click.option("--repeats", type=int, help="Processes, each measuring anew.  [default: 3; instructions: 2]"),
         click.option("--until", metavar="P%", help="Repeat until half the 95% interval is at most P% of the median."),
         click.option("--max-repeats", type=int, help="Repeats at which --until gives up.  [default: 20]"),
         click.option(
@@ -67,6 +73,7 @@ def build_request(flags: dict[str, Any], **whole: Any) -> Request:
     from harness.request import Request
 
     file, inventory = flags.pop("file"), flags.pop("inventory")
+    metric = flags.pop("metric", None)
     groups: list[dict[str, Any]] = [{}]
     common: dict[str, Any] = {}
     if file:
@@ -77,18 +84,20 @@ def build_request(flags: dict[str, Any], **whole: Any) -> Request:
     given = _given(flags)
     common |= {key: value for key, value in whole.items() if value is not None}
     deadline, retry = common.get("deadline"), common.get("retry", 1)
+    metric = metric or common.get("metric", "latency")
     if deadline is not None and deadline <= 0:
         raise BadInput("--deadline takes seconds greater than 0")
     if not 0 <= retry <= 10:
         raise BadInput(f"--retry takes 0 to 10, not {retry}")
     return Request(
-        groups=tuple(_group({**group, **given}) for group in groups),
+        groups=tuple(_group({**group, **given}, metric) for group in groups),
         seed=common.get("seed", 0),
         retry=retry,
         fresh=bool(common.get("fresh")),
         publish=bool(common.get("publish")),
         deadline_s=deadline,
         inventory=str(Path(inventory).absolute()) if inventory else None,
+        metric=metric,
     )
 
 
@@ -134,25 +143,33 @@ def _cool(below: float | None, limit: float | None) -> dict[str, Any]:
     return {} if limit is None else {"cool_limit": limit}
 
 
-def _group(said: dict[str, Any]) -> Group:
+def _group(said: dict[str, Any], metric: Metric) -> Group:
     from harness.cooling import LIMIT_S
+    from harness.instructions import PROTOCOL as COUNTED
     from harness.job import Protocol
     from harness.plan import THREADS
     from harness.request import Group
 
-    numbers = {name: said.get(name, default) for name, default in DEFAULTS.items()}
+    counted = metric == "instructions"
+    if counted and "until" in said:
+        raise BadInput("--until is for latencies: a count of instructions repeats", hint="leave --until out")
+    usual = COUNTED if counted else Protocol()
     cool = said.get("cool")
     limit = cool.limit if cool is not None and cool.limit is not None else LIMIT_S
     return Group(
         devices=said.get("devices", ()),
         models=said.get("models", ()),
         abis=said.get("abis", ()),
-        threads=said.get("threads", THREADS),
+        threads=said.get("threads", (1,) if counted else THREADS),
         affinity=said.get("affinity"),
         options=said.get("options", ()),
-        protocol=Protocol(warmup=numbers["warmup"], runs=numbers["runs"], repeats=numbers["repeats"]),
+        protocol=Protocol(
+            warmup=said.get("warmup", usual.warmup),
+            runs=said.get("runs", usual.runs),
+            repeats=said.get("repeats", usual.repeats),
+        ),
         until=said.get("until"),
-        max_repeats=numbers["max_repeats"],
+        max_repeats=said.get("max_repeats", MAX_REPEATS),
         cool_below_c=cool.below if cool is not None else None,
         cool_limit_s=said.get("cool_limit", limit),
     )

@@ -43,6 +43,7 @@ CELLS: tuple[Column, ...] = (
     Column("threads_requested", "whole"),
     Column("threads_actual", "whole"),
     *(Column(name, "text") for name in ("affinity", "options")),
+    Column("metric", "text"),
     *(Column(name, "text") for name in ("provenance", "verdict", "reason")),
     *(Column(name, "whole") for name in ("warmup", "runs", "repeats")),
     Column("centre", "text"),  # what the interval and the repeats' figures are of: the median, or a tool's mean
@@ -51,6 +52,8 @@ CELLS: tuple[Column, ...] = (
     Column("repeat_medians_ms", "reals"),
     Column("init_ms", "real"),
     Column("first_ms", "real"),
+    Column("instructions", "real"),  # of an inference, the median; such a cell has no latency
+    Column("instructions_spread", "real"),
     *(Column(name, "text") for name in ("runner", "runner_version", "runner_sha256", "runtime", "delegate")),
     *(Column(name, "text") for name in ("artifact_sha256", "job_key", "device_fingerprint", "device_model")),
     *(Column(name, "text") for name in ("os_build", "kernel", "output_check", "time", "versions", "error")),
@@ -66,6 +69,8 @@ def cell_row(m: Measurement) -> Row:
     """One cell, in the order of :data:`CELLS`. A measurement without its repeats is counted by their medians."""
     s, device, runner = m.summary, m.device, m.runner
     repeats = len(m.repeats) or (len(s.repeat_medians_ms) if s else None)
+    if m.instructions is not None:
+        repeats = len(m.instructions.repeat_medians)
     low, high = s.ci95_ms if s else (None, None)
     figures: tuple[float | None, ...] = (None,) * 10
     if s is not None:
@@ -75,6 +80,7 @@ def cell_row(m: Measurement) -> Row:
         *(m.model, device.name, device.soc, m.abi),
         *(m.threads_requested, m.threads_actual, m.affinity),
         " ".join(f"{name}={value}" for name, value in m.options) or None,
+        m.metric,
         *(m.provenance, m.verdict.name, m.verdict.reason),
         *(m.warmup, m.runs, repeats),
         s.centre if s else None,
@@ -82,6 +88,8 @@ def cell_row(m: Measurement) -> Row:
         s.repeat_medians_ms if s else None,
         s.init_ms if s else None,
         s.first_ms if s else None,
+        m.instructions.median if m.instructions else None,
+        m.instructions.spread if m.instructions else None,
         *(runner.name, runner.version, runner.binary_sha256, runner.runtime, runner.delegate),
         *(m.artifact_sha256, m.job_key, device.fingerprint, device.model),
         *(device.os_build, device.kernel, m.output_check.outcome if m.output_check else None, m.time),

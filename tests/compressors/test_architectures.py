@@ -12,6 +12,8 @@ from compressors.architectures.mobilenetv2 import round_channels
 from compressors.counting import count
 from pocketzoo.errors import BadInput
 
+AMC_FLOPS = (24, 48, 96, 80, 192, 200, 328, 352, 368, 360, 328, 400, 736, 752)
+
 
 @pytest.mark.parametrize(
     ("width", "macs_in_millions", "parameters"),
@@ -45,6 +47,31 @@ def test_channels_are_rounded_to_eight_and_never_lose_a_tenth(channels: float, r
     assert rounded >= 0.9 * channels
 
 
+@pytest.mark.parametrize(
+    ("architecture", "options", "macs_in_millions", "parameters"),
+    [
+        # MACs of MobileNetV1: what AMC's authors and their lists of channels come to.
+        ("mobilenetv1", {}, 568.7, 4_231_976),
+        ("mobilenetv1", {"width": 0.75}, 325.4, 2_585_560),
+        ("mobilenetv1", {"channels": AMC_FLOPS}, 293.9, None),
+        ("resnet50", {}, 4089.2, 25_557_032),  # parameters: torchvision's
+    ],
+)
+def test_networks_of_the_phone_tables_have_the_published_size(
+    architecture: str, options: dict[str, object], macs_in_millions: float, parameters: int | None
+) -> None:
+    found = count(architectures.build(architecture, **options), (1, 3, 224, 224))
+    assert round(found.macs / 1e6, 1) == macs_in_millions
+    assert parameters is None or found.parameters == parameters
+
+
+def test_channels_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(BadInput, match="14 numbers"):
+        architectures.build("mobilenetv1", channels=[8, 8])
+    with pytest.raises(BadInput, match="classes"):
+        architectures.build("resnet50", classes=0)
+
+
 def test_a_users_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_own_net.py").write_text("import torch\n\ndef net(n=3):\n    return torch.nn.Conv2d(3, n, 1)\n")
     monkeypatch.chdir(tmp_path)
@@ -74,4 +101,4 @@ def test_what_cannot_be_built_is_bad_input(architecture: str, options: dict[str,
 def test_the_nearest_architecture_is_named() -> None:
     with pytest.raises(BadInput) as caught:
         architectures.build("mobilnetv2")
-    assert "did you mean mobilenetv2?" in caught.value.as_text()
+    assert "did you mean mobilenetv2" in caught.value.as_text()

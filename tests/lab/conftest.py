@@ -43,14 +43,14 @@ def at_home(folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The state folder of a lab that is up, with an identity beside its own four devices."""
+    """The state folder of a lab that is up, with two identities beside its own four devices."""
     why = lacking()
     if why:
         pytest.skip(why)
     home = tmp_path_factory.mktemp("lab-home")
     try:
         with at_home(home):
-            work.up(["snapdragon855"], inventory=load_inventory(), say=print)
+            work.up(["snapdragon835", "snapdragon855"], inventory=load_inventory(), say=print)
         yield home
     finally:
         with at_home(home):

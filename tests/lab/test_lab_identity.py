@@ -9,7 +9,7 @@ import pytest
 from devices.cores import CORES, core_name
 from devices.inventory import load_inventory
 from devices.lab.identity import arm_design, core_id, identity
-from devices.lab.members import MEMBERS, QEMU_PROPERTY, imitating
+from devices.lab.members import MEMBERS, QEMU_PROPERTY, described, imitating
 from devices.parse import cpu_list, parse_cpuinfo
 from devices.session import open_session
 from devices.spec import Cluster, DeviceSpec
@@ -148,3 +148,13 @@ def test_identity_changes_kernels(lab: Path, tiny_int8: Path, model: str, dot: b
         found = int(session.run(["grep", "-cE", SDOT, log], deadline_s=60).stdout)
         session.run(["rm", log], deadline_s=60)
     assert (found > 0) is dot
+
+
+def test_a_32_bit_twin_is_asked_for_by_name() -> None:
+    known = load_inventory()
+    twin = imitating(described("snapdragon855-armv7", known))
+    assert (twin.name, twin.abi, twin.identity().qemu_cpu) == ("lab:snapdragon855-armv7", "armv7", "max")
+    assert twin.clusters == known.get("snapdragon855").clusters
+    assert described("snapdragon855", known) == known.get("snapdragon855")
+    with pytest.raises(BadInput, match="no armv7"):
+        described("v100-armv7", known)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import published
+from harness.published import PublishedTable, load, names
 from pocketzoo.errors import BadInput
-from reports import beside, published
+from reports import beside
 from reports.cells import split_name
 from reports.claims import Checked, check
-from reports.published import PublishedTable, load, names
 from reports.render.markdown import table as as_markdown
 from zoo.reference import check_name
 

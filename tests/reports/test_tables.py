@@ -314,3 +314,8 @@ def test_difference_agrees_with_the_published_example() -> None:
 )
 def test_latencies_keep_their_digits_however_small(ms: float, half: float, shown: str) -> None:
     assert f"{ms_text(ms)} ± {half_width_text(ms, half)}" == shown
+
+
+def test_counts_of_instructions_are_left_out_of_tables_of_latencies() -> None:
+    counted = msgspec.structs.replace(measurement(FLOAT, 10.0), metric="instructions", summary=None, job_key="9" * 64)
+    assert merge([], [counted, measurement(FLOAT, 10.0)]).measurements == (measurement(FLOAT, 10.0),)
