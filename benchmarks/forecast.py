@@ -15,7 +15,6 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np

@@ -120,7 +120,7 @@ number = len(os.listdir({folder!r}))
 open(os.path.join({folder!r}, str(number)), "w").close()
 child = subprocess.Popen([{python!r}, *sys.argv[1:]])
 while child.poll() is None:
-    time.sleep(0.002)
+    time.sleep(0.0005)
     if number:
         child.send_signal(signal.SIGSTOP)
         time.sleep(0.004 * number)

@@ -74,7 +74,7 @@ def test_json_is_the_same_document_by_either_option(stored: Results, tmp_path: P
 def test_the_table_names_verdict_protocol_and_provenance_without_reading_samples(stored: Results) -> None:
     shown = run("--model", "tiny-model").stdout
     assert "measured on hardware, 1 warm-up + 3 runs x 3" in shown
-    assert "failed: tiny-model, x86_64, 2 threads: it crashed" in shown
+    assert "failed: tiny-model on local, x86_64, 2 threads: it crashed" in shown
     assert run("--device", "nobody").stderr.startswith("no results yet")
 
 
