@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from harness.compare import Comparison
 from harness.estimate import Estimate, duration
 from harness.job import threads_text
-from harness.plan import Plan
+from harness.plan import Impossible, Plan
 from pocketzoo.errors import DeviceUnavailable
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
@@ -127,10 +127,7 @@ def plan_record(plan: Plan, known: Mapping[str, Measurement], time: Estimate) ->
             }
             for c in plan.cells
         ],
-        "impossible": [
-            {"model": i.model, "device": i.device, "abi": i.abi, "threads": i.threads, "reason": i.reason}
-            for i in plan.impossible
-        ],
+        "impossible": [_impossible(one) for one in plan.impossible],
         "estimate_s": None if time.unknown else time.seconds,
         "estimate_known_s": time.seconds,
         "estimate_unknown_cells": time.unknown,
@@ -166,14 +163,25 @@ def _time(missing: int, time: Estimate) -> str:
     return f"{text}, and {time.unknown} cells never measured there" if time.unknown else text
 
 
-def offline_record(device: str, error: DeviceUnavailable) -> dict[str, object]:
-    """A device of ``harness plan --json`` that cannot be asked."""
-    return {"device": device, "cells": [], "impossible": [], "estimate_s": None, "unavailable": error.what}
+def _impossible(one: Impossible) -> dict[str, object]:
+    return {"model": one.model, "device": one.device, "abi": one.abi, "threads": one.threads, "reason": one.reason}
 
 
-def offline_text(device: str, error: DeviceUnavailable) -> str:
-    """A device of ``harness plan`` that cannot be asked: which cells there are is only known with it."""
-    return f"cannot    every cell on {device}: {error.what}"
+def offline_record(device: str, error: DeviceUnavailable, cells: Sequence[Impossible]) -> dict[str, object]:
+    """A device of ``harness plan --json`` that cannot be asked: its cells as far as the inventory tells them."""
+    return {
+        "device": device,
+        "cells": [],
+        "impossible": [_impossible(one) for one in cells],
+        "estimate_s": None,
+        "unavailable": error.what,
+    }
+
+
+def offline_text(device: str, cells: Sequence[Impossible]) -> str:
+    """A device of ``harness plan`` that cannot be asked."""
+    lines = [f"cannot    {i.model} on {i.device}, {i.abi}, {threads_text(i.threads)}: {i.reason}" for i in cells]
+    return "\n".join([*lines, f"{device}: {len(cells)} cells by its inventory entry, none can run now"])
 
 
 def comparison_record(comparison: Comparison, *, gate: float | None, broken: bool) -> dict[str, object]:

@@ -16,17 +16,21 @@ from pocketzoo.errors import DeviceUnavailable
 @command.reporting_options
 def plan(as_json: bool, **flags: Any) -> None:
     """What would be measured: the cells, which are measured already, which cannot run and why, and the time."""
+    from pathlib import Path
+
+    from devices.inventory import load_inventory
     from harness.campaign import bench_on, check_devices, entries_of, plan_for
     from harness.estimate import estimate
     from harness.listing import offline_record, offline_text, plan_record, plan_text
+    from harness.offline import cells_from_inventory
+    from harness.registry import Registry
     from harness.results import Results
     from zoo.store import Store
 
     request = build_request(flags)
     check_devices(request)
     store, results = Store(), Results()
-    for group in request.groups:
-        entries_of(store, group.models)
+    groups = [(group, [entry.artifact for entry in entries_of(store, group.models)]) for group in request.groups]
     records: list[dict[str, object]] = []
     away: list[DeviceUnavailable] = []
     for device in request.devices:
@@ -35,9 +39,11 @@ def plan(as_json: bool, **flags: Any) -> None:
                 planned = plan_for(request, bench, store).plan
         except DeviceUnavailable as error:
             away.append(error)
-            records.append(offline_record(device, error))
+            spec = load_inventory(Path(request.inventory) if request.inventory else None).get(device)
+            cells = cells_from_inventory(spec, groups, "not connected", registry=Registry())
+            records.append(offline_record(device, error, cells))
             if not as_json:
-                click.echo(offline_text(device, error))
+                click.echo(offline_text(device, cells))
             command.say(error.as_text())
             continue
         earlier = results.latest(devices=(device,), failed=False)
