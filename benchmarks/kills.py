@@ -3,8 +3,7 @@
 ``python -m benchmarks.kills [--kills 50] [--seed N] [--longest S] [--local]``
 
 Measures on this machine, a board and a phone of a lab of its own (see ``devices lab up``), side by side, while the
-phone drops, hangs, corrupts, fills up, gets hot or goes away at random. Exit code 1 where something was lost or is there
-twice.
+phone drops, hangs, corrupts, fills up, gets hot or goes away at random.
 """
 
 from __future__ import annotations
