@@ -1,6 +1,6 @@
 """What the harness costs: wall time of ``harness run`` beyond the time its measuring processes ran themselves.
 
-``python -m benchmarks.overhead [--rounds N] [--threads 1,2] [REF ...]``
+``python -m benchmarks.overhead [--rounds N] [--threads 1,2,4] [REF ...]``
 
 The processes' own time is taken inside the harness, around each of them; the rest is start-up, probing, looking at the
 device, storing, intervals and verdicts. Without REF the demo's two models are taken from the local zoo.
@@ -55,7 +55,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--threads", default="1,2,4")
     parser.add_argument("models", nargs="*", default=["mobilenetv2", "mobilenetv2-quant"])
     options = parser.parse_args()
     measure(options.models, options.threads)  # fills the file caches and the host's outputs

@@ -29,7 +29,7 @@ def commands(data: Path, out: Path) -> list[tuple[str, list[str]]]:
         "data.evaluation.split=foolbox-20",
     ]
     calibration = ["--set", f"data.calibration.folder={data / 'photos-calibration'}"]
-    run = ["harness", "run", "--device", "local", "--threads", "1,2,4", "--publish"]
+    run = ["harness", "run", "--device", "local", "--threads", "1,2,4", "--publish", "--retry", "0"]
     for model in MODELS:
         run += ["--model", model]
     return [

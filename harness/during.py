@@ -15,7 +15,7 @@ from devices.transport import Completed
 from harness.outputs import MARK
 from zoo.measurement import Evidence, Repeat
 
-WATCH_S = 0.5
+WATCH_S = 0.25
 """How long a device is watched before its first repeat: 50 ticks of the kernel's clock on each CPU."""
 
 
