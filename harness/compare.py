@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.instructions import REPEATABLE
+from harness.job import threads_text
 from harness.ranks import mann_whitney, smallest_p
 from harness.stats import ratio_interval
 from pocketzoo.errors import BadInput
@@ -170,7 +171,7 @@ def gate_refusals(comparison: Comparison, *, allow: Collection[str] = ()) -> lis
     """Why a comparison cannot carry a gate on time: emulated cells never can, doubtful ones only where allowed."""
     found = []
     for m in (comparison.first, comparison.second):
-        where = f"{m.model} on {m.device.name}, {m.threads_requested} threads"
+        where = f"{m.model} on {m.device.name}, {threads_text(m.threads_requested)}"
         if m.metric == "instructions":
             found += [f"{where}: {e.says}" for e in m.verdict.evidence if e.outcome == "exceeded"]
         elif m.provenance != "hardware":
