@@ -49,15 +49,16 @@ class Lines:
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
+        self._begun = False
         self._steps = 0
         self._at = 0
         self._cooling = False
 
     def begin(self, steps: int, text: str) -> None:
         """Print what starts; more steps of the same work only change the count."""
-        first = not self._steps
         self._steps = steps
-        if first:
+        if not self._begun:
+            self._begun = True
             print(f"{text}: {steps} repeats to run", file=sys.stderr, flush=True)
 
     def step(self, text: str) -> None:
