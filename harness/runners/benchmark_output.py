@@ -150,6 +150,8 @@ def _from_line(match: re.Match[str], text: str) -> Reported:
     if count < 1 or low is None or high is None or mean is None or std is None:
         raise _nothing(text, half=True)
     median, p5, p95 = (_us(match[group]) for group in (10, 9, 11))
+    if low == high:  # whether a build prints medians or not, here it is known
+        median = low
     return _checked(
         Reported(
             count=count,

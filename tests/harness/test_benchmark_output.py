@@ -79,13 +79,18 @@ def reports(draw: st.DrawFn, *, percentiles: bool = False, step: int = 1000, fir
     )
 
 
+def told(runs: Reported) -> Reported:
+    """What can be known of it: where every run took the same time, that is the median, also where none is printed."""
+    return msgspec.structs.replace(runs, median_ns=runs.min_ns) if runs.min_ns == runs.max_ns else runs
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 @given(data=st.data())
 def test_what_a_generation_prints_is_read_back(generation: str, data: st.DataObject) -> None:
     warmup, runs = (data.draw(reports(percentiles=generation == "percentiles")) for _ in range(2))
     init = data.draw(st.integers(1, 10**7))
     output = parse_output(printed(generation, warmup, runs, init))
-    assert (output.runs, output.warmup_runs, output.init_ns) == (runs, warmup.count, init * 1000)
+    assert (output.runs, output.warmup_runs, output.init_ns) == (told(runs), warmup.count, init * 1000)
     assert output.first_ns == warmup.first_ns
 
 

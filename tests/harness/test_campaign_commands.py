@@ -101,7 +101,9 @@ def test_a_plan_says_what_is_measured_what_cannot_run_and_how_long(command: Comm
 def test_a_device_that_is_away_is_planned_as_such(command: Command) -> None:
     plan = command("harness", "plan", "--device", "kirin970", "--device", "local", "--model", "tiny")
     assert plan.returncode == 3
-    assert "cannot    every cell on kirin970" in plan.stdout
+    assert plan.stdout.count("cannot    tiny on kirin970, armv") == 6
+    assert "harness runner add PATH --abi armv7" in plan.stdout
+    assert "kirin970: 6 cells by its inventory entry, none can run now" in plan.stdout
     assert "local: 3 of 3 cells to run" in plan.stdout
 
 

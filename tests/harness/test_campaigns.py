@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 from pathlib import Path
@@ -166,6 +167,8 @@ def test_a_fault_of_the_program_is_no_lost_device() -> None:
 
 def test_ctrl_c_reaches_every_device_and_each_cleans_up() -> None:
     stop, ready, cleaned = threading.Event(), threading.Barrier(3), []
+    # A shell starts what runs in its background with SIGINT ignored, and then nothing would interrupt anything.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work(name: str) -> None:
         try:
@@ -178,7 +181,10 @@ def test_ctrl_c_reaches_every_device_and_each_cleans_up() -> None:
             cleaned.append(name)
             raise
 
-    ran = side_by_side(list("abc"), work, stop)
+    try:
+        ran = side_by_side(list("abc"), work, stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sorted(cleaned) == ["a", "b", "c"]
     assert stop.is_set()
     assert all(one.stopped and one.error is None for one in ran)
