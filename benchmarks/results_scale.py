@@ -40,8 +40,8 @@ from harness.results.database import Database
 from harness.results.export import sample_rows
 from harness.results.records import repeat_columns, summary_text, text_of
 from harness.results.schema import newest, repeats, rounds
-from harness.stats import summarise
 from zoo.measurement import Evidence, Measurement, Repeat, RunnerRecord, Verdict
+from zoo.stats import summarise
 
 SEED = 0
 REPEATS_PER_ROUND = 3

@@ -11,10 +11,10 @@ from harness.execute import Bench
 from harness.outputs import Outputs, compare, not_checked
 from harness.reference import Kept
 from harness.schedule import ROUND, Task, half_width
-from harness.stats import summarise
 from harness.verdict import judge
 from pocketzoo import __version__
 from zoo.measurement import Evidence, Measurement, OutputCheck, Repeat, Summary
+from zoo.stats import summarise
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,16 @@ from harness.plan import Impossible, Plan
 from harness.runner import RunnerFailed
 from harness.runners.counted import CountedRunner
 from harness.runners.python import PythonRunner
-from harness.stats import spread
 from pocketzoo.errors import WorkFailed
+from zoo.comparison import REPEATABLE
 from zoo.measurement import Evidence, InstructionSummary, Measurement, Metric, Repeat, Verdict
+from zoo.stats import spread
 
 if TYPE_CHECKING:
     from harness.execute import Bench
 
 PROTOCOL = Protocol(warmup=1, runs=2, repeats=2)
 """A count hardly varies: the first inference apart, one run would do, and the rest shows that it repeats."""
-
-REPEATABLE = 0.005
-"""Processes that differ by more than 0.5% did not do the same work; they differ by 0.01 to 0.1% (docs/method.md)."""
 
 REASON = "guest instructions under emulation: a count, not a time"
 

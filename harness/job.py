@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from pocketzoo.files import sha256_bytes
 from zoo.artifact import Format, Name, Sha256
 from zoo.measurement import Metric
+from zoo.timings import threads_text
 
 
 class Protocol(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,8 +76,3 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         setting = "".join(f", {name}={value}" for name, value in self.options)
         what = "" if self.metric == "latency" else f", {self.metric}"
         return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{setting}{what}"
-
-
-def threads_text(count: int) -> str:
-    """``1 thread``, ``2 threads``."""
-    return "1 thread" if count == 1 else f"{count} threads"

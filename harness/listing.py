@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from harness.compare import Comparison
 from harness.estimate import Estimate, duration
-from harness.job import threads_text
 from harness.plan import Impossible, Plan
 from pocketzoo.errors import DeviceUnavailable
+from zoo.comparison import Comparison
 from zoo.measurement import Measurement
 from zoo.text import measurement_table
-from zoo.timings import images_per_s
+from zoo.timings import images_per_s, threads_text
 
 SHOWN = 0.01
 """Outputs that differ by less than this share of what is allowed are not worth a line."""

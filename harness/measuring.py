@@ -26,8 +26,8 @@ from harness.reference import Kept
 from harness.results import Round
 from harness.runner import RunnerFailed
 from harness.schedule import Known, Task, block, enough, half_width, judge_known, repeats_left
-from harness.stats import summarise
 from zoo.measurement import Evidence, Measurement, Repeat, RunnerRecord
+from zoo.stats import summarise
 
 
 class Rounds(Protocol):

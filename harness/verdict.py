@@ -12,8 +12,8 @@ from typing import Literal
 
 from devices.facts import ClusterFacts
 from harness.cooling import hottest
-from harness.stats import spread
 from zoo.measurement import Evidence, Provenance, Repeat, Summary, Verdict, VerdictName
+from zoo.stats import spread
 
 FOREIGN_CPU_SHARE = 0.10
 """More than a tenth of the allowed CPUs' time taken by others moves medians by percents."""

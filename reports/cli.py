@@ -30,9 +30,9 @@ version_option(reports)
 @reporting_options
 def build(out: Path, as_json: bool) -> None:
     """Write the report: README.md with the summary, tables, plots, and cells.json with every raw sample."""
-    from harness.stats import ratio_interval
     from reports.build import build as write
     from reports.gather import gather
+    from zoo.stats import ratio_interval
 
     built = write(gather(), out, ratio_interval)
     if as_json:

@@ -134,7 +134,7 @@ def speed_up(pair: tuple[Measurement, Measurement] | Missing, interval: Interval
 
     Args:
         pair: from :func:`pair_alike`.
-        interval: the ratio of medians with its interval, see ``harness.stats.ratio_interval``.
+        interval: the ratio of medians with its interval, see ``zoo.stats.ratio_interval``.
     """
     if isinstance(pair, Missing):
         return pair

@@ -35,6 +35,11 @@ def images_per_s(measurement: Measurement) -> float | None:
     return batch * 1e3 / measurement.summary.median_ms
 
 
+def threads_text(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
 def _centre_ns(repeat: Repeat, *, use_mean: bool) -> int:
     if repeat.samples_ns:
         ordered = sorted(repeat.samples_ns)

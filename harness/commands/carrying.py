@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from harness.campaign import Report, carry_out, publish, state_of
-from harness.job import Cell, threads_text
+from harness.job import Cell
 from harness.listing import cell_record, results_text
 from harness.progress import Board
 from harness.request import Request
@@ -18,6 +18,7 @@ from pocketzoo.errors import BadInput, DeviceUnavailable, Interrupted
 from pocketzoo.names import did_you_mean
 from zoo.measurement import Measurement
 from zoo.store import Store
+from zoo.timings import threads_text
 
 
 def new_campaign(results: Results, request: Request) -> Campaign:

@@ -44,11 +44,11 @@ def compare(
     A and B are models of the zoo (mobilenetv2, mobilenetv2@sha256:...), models on a device (mobilenetv2@local), or
     cells by the beginning of their key. Only cells measured alike are compared: pair by pair, newest of each.
     """
-    from harness.compare import breaks, compared, compared_counts, gate_refusals, pairs
     from harness.listing import comparison_record, comparison_text
     from harness.plan import parse_threads
     from harness.request import parse_share
     from harness.results import Results
+    from zoo.comparison import breaks, compared, compared_counts, gate_refusals, pairs
 
     limit = parse_share(gate, "--gate") if gate else None
     counts = parse_threads(threads) if threads else None

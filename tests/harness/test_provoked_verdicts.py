@@ -30,13 +30,13 @@ from harness.results import Results
 from harness.runners.prepared import Prepared
 from harness.runners.python import PythonRunner
 from harness.schedule import Task
-from harness.stats import summarise
 from harness.verdict import judge
 from pocketzoo.files import sha256_file
 from tests.harness.cells import cell_of
 from tests.lab.phone.world import PROFILE, lacking, world
 from tests.tiny_model import write_tiny_tflite
 from zoo.measurement import Measurement, Repeat, RunnerRecord
+from zoo.stats import summarise
 
 RECORDED = Path(__file__).parent / "recorded" / "quiet_run.json"
 TRIES = 8

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from devices.facts import Conditions
 from harness.listing import cell_record, results_text
-from harness.stats import ratio_interval, summarise
 from harness.verdict import judge
 from reports.cells import unlike
 from tests.records import measurement_for, repeat_of
 from zoo.artifact import Artifact, FileRecord
 from zoo.decode import decode_measurement
 from zoo.measurement import Measurement, Repeat, Reported, Verdict
+from zoo.stats import ratio_interval, summarise
 from zoo.text import measurement_table
 from zoo.timings import centre_of, timings_ns
 

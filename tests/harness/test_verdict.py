@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from devices.facts import ClusterFacts, Conditions
-from harness.stats import summarise
 from harness.verdict import judge
 from tests.records import repeat_of
 from zoo.measurement import Provenance, Repeat, Verdict, VerdictName
+from zoo.stats import summarise
 
 STEADY = [1_000_000, 1_001_000, 999_000] * 10
 

@@ -6,9 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from harness.stats import summarise
 from pocketzoo.files import sha256_file
 from tests.journeys.conftest import Demo, make_demo
+from zoo.stats import summarise
 from zoo.store import Store
 from zoo.tflite import inspect
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from harness.stats import ratio_interval
 from reports.build import build
 from reports.cells import Material
 from tests.reports.records import hostile, material
+from zoo.stats import ratio_interval
 
 FOLDER = Path(__file__).parent.parent / "golden" / "reports"
 PAGES = ("README.md", "latency.md", "quantization.md", "accuracy.md")

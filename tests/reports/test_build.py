@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.stats import ratio_interval
 from pocketzoo.errors import BadInput
 from reports.build import Built, build
 from reports.cells import Held, Material, cell_id, merge
 from tests.reports.golden import FOLDER, PAGES, REPORTS
 from tests.reports.records import FLOAT, INT8, LOCAL, material, measurement, sha
 from zoo.measurement import Measurement
+from zoo.stats import ratio_interval
 
 
 @pytest.fixture(scope="module")

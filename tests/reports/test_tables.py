@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.stats import ratio_interval
 from reports import tables
 from reports.cells import (
     DeviceKey,
@@ -27,6 +26,7 @@ from reports.tables import View
 from reports.values import Change, Latency, Missing, Ratio, Value
 from tests.reports.records import FLOAT, INT8, LAB, LOCAL, OTHER, PHONE, PRUNED, artifact, material, measurement, sha
 from zoo.artifact import Accuracy
+from zoo.stats import ratio_interval
 
 LOCAL_KEY = DeviceKey("local", LOCAL.fingerprint)
 

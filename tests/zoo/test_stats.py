@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import stats
-from harness.stats import median_interval, ratio_interval, spread, summarise
 from tests.records import repeat_of
+from zoo.stats import median_interval, ratio_interval, spread, summarise
 
 samples = st.lists(st.integers(1, 10**10), min_size=1, max_size=30)
 

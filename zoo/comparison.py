@@ -6,15 +6,17 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.instructions import REPEATABLE
-from harness.job import threads_text
-from harness.ranks import mann_whitney, smallest_p
-from harness.stats import ratio_interval
 from pocketzoo.errors import BadInput
 from zoo.measurement import Measurement
+from zoo.ranks import mann_whitney, smallest_p
+from zoo.stats import ratio_interval
+from zoo.timings import threads_text
 
 ALPHA = 0.05
 """The test's level, that of the 95% interval."""
+
+REPEATABLE = 0.005
+"""Counts of processes that differ by more than 0.5% are not of the same work; they differ by 0.01 to 0.1%."""
 
 FIELDS = ("device", "abi", "threads", "affinity", "protocol", "runner", "provenance", "metric")
 """What must be alike, in the order in which it is told. The number of repeats need not be."""

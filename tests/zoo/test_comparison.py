@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.compare import breaks, compared, gate_refusals, pairs, unlike
-from harness.ranks import mann_whitney, midranks, smallest_p
-from harness.stats import summarise
 from pocketzoo.errors import BadInput
 from tests.records import measurement_for, repeat_of
 from zoo.artifact import Artifact, FileRecord
+from zoo.comparison import breaks, compared, gate_refusals, pairs, unlike
 from zoo.measurement import Measurement
+from zoo.ranks import mann_whitney, midranks, smallest_p
+from zoo.stats import summarise
 
 ARTIFACT = Artifact(
     name="tiny-model", format="tflite", files=(FileRecord(name="tiny-model.tflite", sha256="c" * 64, size=1),)
