@@ -13,8 +13,11 @@ publishers lose nothing.
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,13 +151,67 @@ class Store:
         for record in artifact.files:
             if record.name not in files:
                 raise BadInput(f"{artifact.name}: no file given for {record.name}")
-            self._take(files[record.name], record)
+            self.keep(files[record.name], record)
+        return self.enter(artifact, tags=tags)
+
+    def enter(self, artifact: Artifact, *, tags: tuple[str, ...] = ()) -> Entry:
+        """Add or update an entry whose files the store holds already (:meth:`keep`).
+
+        Raises:
+            WorkFailed: a file is not there.
+        """
+        for record in artifact.files:
+            self.file(record)
+        for tag in tags:
+            check_tag(tag)
         manifest = encode(artifact)
         decode_artifact(manifest, artifact.name)  # what is written can be read again
         write_atomically(self._manifest(artifact.name, artifact.digest), manifest)
         for tag in tags:
             write_atomically(self.root / "tags" / artifact.name / tag, artifact.digest.encode())
         return self._read(artifact.name, artifact.digest, self._tags(artifact.name))
+
+    def keep(self, source: Path, record: FileRecord) -> Path:
+        """Take a file into the store, hashed on the way; where a sound copy is there already, nothing is written.
+
+        Raises:
+            WorkFailed: ``source`` is not the file that ``record`` describes.
+        """
+        path = self.blob(record.sha256)
+        if path.is_file() and path.stat().st_size == record.size and sha256_file(path) == record.sha256:
+            return path
+        _copy_checked(source, path, record)
+        path.chmod(0o444)  # the weights of an entry never change; a stray write fails instead of corrupting
+        return path
+
+    def partial(self, sha256: str) -> Path:
+        """Where a file with this digest is received before it is whole and hashed."""
+        return self.root / "partial" / sha256
+
+    def move_in(self, received: Path, record: FileRecord) -> Path:
+        """Make a received file visible by renaming it. Who received it has hashed it: every byte, size and digest."""
+        path = self.blob(record.sha256)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        received.chmod(0o444)
+        received.replace(path)
+        return path
+
+    @contextmanager
+    def lease(self, digests: Iterable[str]) -> Iterator[None]:
+        """Blobs with these digests are in use inside the block; :mod:`zoo.collect` leaves them alone, in any process.
+
+        The lease is a locked file, so that it ends with its process, however that ends.
+        """
+        folder = self.root / "leases"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, suffix=".lease")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            os.write(handle, "\n".join(sorted(set(digests))).encode())
+            yield
+        finally:
+            Path(name).unlink(missing_ok=True)
+            os.close(handle)
 
     def attach(self, measurement: Measurement) -> bool:
         """Add a measurement to the entries of its artifact.
@@ -239,13 +296,6 @@ class Store:
             tags=tuple(sorted(tag for tag, target in tags.items() if target == digest)),
             measurements=tuple(sorted(found, key=lambda m: (m.time, m.job_key))),
         )
-
-    def _take(self, source: Path, record: FileRecord) -> None:
-        path = self.blob(record.sha256)
-        if path.is_file() and path.stat().st_size == record.size and sha256_file(path) == record.sha256:
-            return
-        _copy_checked(source, path, record)
-        path.chmod(0o444)  # the weights of an entry never change; a stray write fails instead of corrupting
 
     def _unknown_name(self, name: str, names: list[str]) -> BadInput:
         close = did_you_mean(name, names)

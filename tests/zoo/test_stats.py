@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import stats
 from tests.records import repeat_of
+from zoo import stats
 from zoo.stats import median_interval, ratio_interval, spread, summarise
 
 samples = st.lists(st.integers(1, 10**10), min_size=1, max_size=30)
