@@ -49,6 +49,7 @@ def describe(
     for each in (path, *beside):
         if not each.is_file():
             raise BadInput("no such file" if not each.exists() else "not a file", where=str(each))
+        refuse_pickle(each)
     facts = _inspected(path)
     notes = facts.pop("notes", ())
     versions = {"pocketzoo": __version__, **facts.pop("versions", {})}
@@ -102,7 +103,6 @@ def _beside(paths: Sequence[Path], first: str) -> list[FileRecord]:
             )
         if path.name.casefold() in taken:
             raise BadInput(f"two files of the entry would be called {path.name}", where=str(path))
-        refuse_pickle(path)
         taken.add(path.name.casefold())
         records.append(_record(path, path.name))
     return records

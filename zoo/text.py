@@ -82,7 +82,8 @@ def _facts(artifact: Artifact) -> list[tuple[str, str]]:
     if artifact.macs is not None:
         facts.append(("MACs", f"{artifact.macs / 1e6:.1f} M"))
     if artifact.parameters is not None:
-        facts.append(("parameters", f"{artifact.parameters / 1e6:.2f} M"))
+        few = artifact.parameters < 10_000
+        facts.append(("parameters", f"{artifact.parameters:,}" if few else f"{artifact.parameters / 1e6:.2f} M"))
     if artifact.operators:
         facts.append(("operators", ", ".join(f"{count} {name}" for name, count in artifact.operators.items())))
     if artifact.parent:
@@ -105,6 +106,8 @@ def _tensor(tensor: TensorSpec) -> str:
 
 
 def _unmeasured(artifact: Artifact) -> str:
+    if artifact.format == "safetensors":
+        return "  weights alone cannot be measured"
     return f"  no latency measured yet: harness run --device local --model {artifact.name} --publish"
 
 
