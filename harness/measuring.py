@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from devices.errors import DeadlineExceeded, OutputTooLarge
-from devices.facts import DeviceFacts
+from devices.facts import Conditions, DeviceFacts
 from harness import instructions
 from harness.cooling import Cooled, wait_until_cool
 from harness.during import busy_before, with_clocks
@@ -138,6 +138,7 @@ class Device:
         self._stop = stop
         self._outcome = outcome
         self._busy: Evidence | None = None
+        self._last: Conditions | None = None
         self._placed: dict[str, str] = {}
 
     def measure(self, tasks: Sequence[Task]) -> None:
@@ -162,7 +163,9 @@ class Device:
             if live:
                 digests = {one.task.cell.artifact_sha256 for one in live}
                 self._placed = self._bench.session.push({digest: self._models[digest] for digest in digests})
-                self._busy = busy_before(self._bench.session, self._stop.wait)
+                self._busy = busy_before(
+                    self._bench.session, self._bench.opened, self._stop.wait, here=self._bench.here
+                )
             number = 0
             while live:
                 by_key = {one.task.cell.key: one for one in live}
@@ -249,14 +252,19 @@ class Device:
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         with MACHINE if bench.here else contextlib.nullcontext():
             done = bench.session.run(argv, deadline_s=limit)
-        after = bench.session.conditions()
+        after = self._last = bench.session.conditions()
         repeat = runner.parse(cell, done)
         repeat = msgspec.structs.replace(repeat, started=started, before=cooled.conditions, after=after)
         return with_clocks(repeat, done), reported(done)
 
+    def _conditions(self) -> Conditions:
+        """The device as it is; what was read after the last repeat, where nothing has run since."""
+        last, self._last = self._last, None
+        return last or self._bench.session.conditions()
+
     def _cool(self, task: Task) -> Cooled:
         cooled = wait_until_cool(
-            self._bench.session.conditions,
+            self._conditions,
             below_c=task.cool_below_c,
             limit_s=task.cool_limit_s,
             told=self._progress.cooling,
@@ -273,6 +281,7 @@ class Device:
         if one.task.until is None or len(done) >= one.task.cap:
             self._end(one)
             return
+        self._last = None
         with MACHINE:
             summary = summarise([done[number] for number in sorted(done)])
         if enough(one.task, len(done), half_width(summary)):
@@ -284,6 +293,7 @@ class Device:
     def _end(self, one: _Open, *, error: str | None = None) -> None:
         """Summary, output check and verdict of a round, stored."""
         cell = one.task.cell
+        self._last = None
         ended = Ended(
             task=one.task,
             repeats=tuple(one.round.done[number] for number in sorted(one.round.done)),

@@ -21,6 +21,7 @@ RESAMPLES = 2000
 # A median of very many samples is resampled from this many: the interval between processes is what it must show, and
 # the cost of a bootstrap grows with every sample.
 MOST_SAMPLES = 1000
+ROW_VALUES = 20_000  # values of resamples that are drawn at once: 160 kB of float64
 
 Samples = Sequence[Sequence[int]]
 
@@ -156,18 +157,25 @@ def _resampled_medians(samples: Samples, random: np.random.Generator) -> NDArray
     import numpy as np
 
     repeats = [_thinned(np.asarray(s, dtype=np.float64)) for s in samples]
+    sizes = np.asarray([len(repeat) for repeat in repeats])
+    starts = np.cumsum(sizes) - sizes
+    pooled = np.concatenate(repeats)
+    drawn = random.integers(0, len(repeats), size=(RESAMPLES, len(repeats)))
     medians = np.empty(RESAMPLES)
-    buffer = np.empty(len(repeats) * max(len(repeat) for repeat in repeats))
-    for i, drawn in enumerate(random.integers(0, len(repeats), size=(RESAMPLES, len(repeats))).tolist()):
-        end = 0
-        for number in drawn:
-            values = repeats[number]
-            start, end = end, end + len(values)
-            values.take(random.integers(0, len(values), size=len(values)), out=buffer[start:end])
-        # np.median gives the same and takes twice as long over so few values.
-        part, middle = buffer[:end], end // 2
-        part.partition((middle - 1, middle) if end % 2 == 0 else middle)
-        medians[i] = (part[middle - 1] + part[middle]) / 2 if end % 2 == 0 else part[middle]
+    # Resamples of equally many values are drawn at once, as rows of an array that stays in the caches.
+    totals = sizes[drawn].sum(axis=1)
+    for total in np.unique(totals).tolist():
+        (rows,) = np.nonzero(totals == total)
+        step = max(1, ROW_VALUES // total)
+        for begin in range(0, len(rows), step):
+            part = rows[begin : begin + step]
+            counts = sizes[drawn[part]].ravel()
+            first = np.repeat(starts[drawn[part]].ravel(), counts)
+            chosen = first + (random.random(len(first)) * np.repeat(counts, counts)).astype(np.int64)
+            values = pooled[chosen].reshape(len(part), total)
+            middle = total // 2
+            values.partition((middle - 1, middle) if total % 2 == 0 else middle, axis=1)
+            medians[part] = values[:, middle] if total % 2 else (values[:, middle - 1] + values[:, middle]) / 2
     return medians
 
 
