@@ -57,6 +57,7 @@ bench: demo
 	@tests/setup-system
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.fidelity --threads 1,2 --foreign build/foreign-models
 	$(BIN)/python -m benchmarks.transfer
 	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.kills

@@ -1,11 +1,11 @@
 """Does our harness measure what the runtime's own benchmark measures? Same file, same threads, turn by turn.
 
-``python -m benchmarks.fidelity [--rounds N] [--threads 1,2] [MODEL.tflite ...]``
+``python -m benchmarks.fidelity [--rounds N] [--threads 1,2] [--foreign DIR | MODEL.tflite ...]``
 
 Ours is the agent that ``harness run`` starts; theirs is ``python -m ai_edge_litert.tools.benchmark_litert_model``.
 Each round runs both once, in alternating order, each as a process of its own; the figure is the median over rounds of
 ours divided by theirs, with a 95% bootstrap interval over the rounds. Without MODEL the demo's two models are taken
-from the local zoo.
+from the local zoo; ``--foreign`` takes three that others made (:mod:`benchmarks.foreign`), kept in DIR.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.foreign import fetch
 from benchmarks.report import show
 from harness.runners.python import AGENT
 from zoo.store import Store
@@ -49,10 +50,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", default="1")
+    parser.add_argument("--foreign", type=Path, metavar="DIR")
     parser.add_argument("models", nargs="*", type=Path)
     options = parser.parse_args()
     store = Store()
-    models = {path.stem: path for path in options.models} or {
+    given = [*options.models, *(fetch(options.foreign) if options.foreign else [])]
+    models = {path.stem: path for path in given} or {
         name: store.file(store.get(name).artifact.files[0]) for name in ("mobilenetv2", "mobilenetv2-quant")
     }
     rows = []

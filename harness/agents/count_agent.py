@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import hashlib
 import importlib.util
 import json
 import os
@@ -81,13 +80,11 @@ def count(options: argparse.Namespace, agent: Any) -> dict[str, Any]:
     threads_before = agent.task_count()
     interpreter = interpreter_class(model_path=options.model, num_threads=options.threads)
     interpreter.allocate_tensors()
-    for position, detail in enumerate(interpreter.get_input_details()):
-        interpreter.set_tensor(detail["index"], agent.seeded_input(numpy, detail, options.seed + position))
+    input_sha256 = agent.feed(numpy, interpreter, options.seed)
     invoke = interpreter.invoke
     first = marks.between(invoke) - empty
     pool_threads = agent.task_count() - threads_before + 1
-    output = interpreter.get_output_details()[0]
-    output_sha256 = hashlib.sha256(interpreter.get_tensor(output["index"]).tobytes()).hexdigest()
+    output_sha256, outputs = agent.computed(numpy, interpreter, options.seed)
     for _ in range(options.warmup):
         invoke()
     instructions = [marks.between(invoke) - empty for _ in range(options.runs)]
@@ -105,7 +102,9 @@ def count(options: argparse.Namespace, agent: Any) -> dict[str, Any]:
         "pool_threads": pool_threads,
         "cpus_allowed": allowed,
         "peak_memory_bytes": agent.peak_memory(),
+        "input_sha256": input_sha256,
         "output_sha256": output_sha256,
+        "outputs": outputs,
     }
 
 

@@ -208,6 +208,28 @@ def kept_output(numpy: Any, detail: dict[str, Any], tensor: Any, seed: int) -> d
     return kept
 
 
+def feed(numpy: Any, interpreter: Any, seed: int) -> str:
+    """Set every input to its seeded values; the digest of all of them."""
+    fed = hashlib.sha256()
+    for position, detail in enumerate(interpreter.get_input_details()):
+        value = seeded_input(numpy, detail, seed + position)
+        fed.update(value.tobytes())
+        interpreter.set_tensor(detail["index"], value)
+    return fed.hexdigest()
+
+
+def computed(numpy: Any, interpreter: Any, seed: int) -> tuple[str, list[dict[str, Any]]]:
+    """The digest of all outputs, and what is kept of the first of them."""
+    whole = hashlib.sha256()
+    outputs: list[dict[str, Any]] = []
+    for detail in interpreter.get_output_details():
+        tensor = interpreter.get_tensor(detail["index"])
+        whole.update(tensor.tobytes())
+        if len(outputs) < MOST_OUTPUTS:
+            outputs.append(kept_output(numpy, detail, tensor, seed))
+    return whole.hexdigest(), outputs
+
+
 def clocks() -> dict[str, float]:
     """MHz of the CPUs this process's threads ran on last. Read under load: an idle CPU's clock says nothing."""
     found = {}
@@ -241,23 +263,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     interpreter = interpreter_class(model_path=options.model, num_threads=options.threads)
     interpreter.allocate_tensors()
     init_ns = clock() - start
-    fed = hashlib.sha256()
-    for position, detail in enumerate(interpreter.get_input_details()):
-        value = seeded_input(numpy, detail, options.seed + position)
-        fed.update(value.tobytes())
-        interpreter.set_tensor(detail["index"], value)
+    input_sha256 = feed(numpy, interpreter, options.seed)
 
     start = clock()
     interpreter.invoke()
     first_ns = clock() - start
     pool_threads = task_count() - threads_before + 1
-    computed = hashlib.sha256()
-    outputs: list[dict[str, Any]] = []
-    for detail in interpreter.get_output_details():
-        tensor = interpreter.get_tensor(detail["index"])
-        computed.update(tensor.tobytes())
-        if len(outputs) < MOST_OUTPUTS:
-            outputs.append(kept_output(numpy, detail, tensor, options.seed))
+    output_sha256, outputs = computed(numpy, interpreter, options.seed)
 
     # The collector would stop the clock's owner at random; a run allocates nothing that needs it.
     gc.collect()
@@ -299,8 +311,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "involuntary_switches": involuntary_switches() - switches,
         "peak_memory_bytes": peak_memory(),
         "clocks_mhz": [clocks_before, clocks_after],
-        "input_sha256": fed.hexdigest(),
-        "output_sha256": computed.hexdigest(),
+        "input_sha256": input_sha256,
+        "output_sha256": output_sha256,
         "outputs": outputs,
     }
 

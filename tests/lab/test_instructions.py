@@ -50,6 +50,7 @@ def test_processes_count_alike(counting: Path, tiny_tflite: Path, device: str, a
     assert (cell["median_ms"], cell["ci95_ms"], cell["samples_ns"]) == (None, None, [[], []])
     found = {one["check"]: one for one in cell["evidence"]}
     assert found["repeatability"]["outcome"] == "ok"
+    assert cell["output_check"]["outcome"] == "agrees"
     assert "QEMU" in found["CPU model"]["says"]
     assert "Cortex" in found["kernels"]["says"]
     again = count(counting, device, tiny_tflite, "tiny-counted", "--fresh", "--repeats", "1")
