@@ -17,7 +17,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pocketzoo.errors import BadInput
+from pocketzoo.errors import BadInput, WorkFailed
 from zoo.artifact import FileRecord
 from zoo.backends.hub_client import HOSTED, HubClient
 from zoo.backends.hub_errors import Absent, Missing, Stumbled
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 8  # small files asked for at once
 COMMITS = 60  # how often a put is decided anew because another commit was faster
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-_SHOWN = "owner/name, as the Hub shows it"
 
 
 @dataclass(frozen=True)
@@ -366,7 +365,13 @@ class HubRemote:
             return source if self._client.hosted else open_files.enter_context(source.open("rb"))
 
         blobs = [CommitOperationAdd(inside + path, content(path)) for path in todo.blobs]
-        for one in blobs:  # one by one: the same content at two places is sent once
+        for one, record in zip(blobs, todo.blobs.values(), strict=True):
+            if one.upload_info.sha256.hex() != record.sha256:
+                raise WorkFailed(
+                    f"{record.name} is not the file its manifest describes",
+                    where=str(change.blobs[record]),
+                    hint="zoo verify",
+                )
             self._send(repository, one)
         small = {inside + path: data for path, data in todo.small.items()}
         if inside and CARD not in small and not self._has_front(repository, held):

@@ -47,7 +47,6 @@ class _Bounds:
     origin: tuple[str, str | None, int | None]
     deadline: float
     largest: int | None  # of a good answer, in bytes; None: whoever reads it counts
-    most: int
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     last: str = "no answer"
     status: int = 0
@@ -108,13 +107,13 @@ class HubClient:
             return self._api
 
     @contextlib.contextmanager
-    def bounded(self, *, largest: int | None = LARGEST_LISTING, most: int = MOST_REQUESTS) -> Iterator[None]:
+    def bounded(self, *, largest: int | None = LARGEST_LISTING) -> Iterator[None]:
         """Hold what is asked inside the block to limits, and turn its errors into a remote's own.
 
         Raises:
             RemoteUnavailable, RemoteDenied, RemoteBroken, Moved, BadInput: as :mod:`zoo.backends.hub_errors` says.
         """
-        bounds = _Bounds(_origin(self.endpoint), time.monotonic() + DEADLINE_S, largest, most)
+        bounds = _Bounds(_origin(self.endpoint), time.monotonic() + DEADLINE_S, largest)
         set_before = _BOUNDS.set(bounds)
         try:
             yield
@@ -285,7 +284,11 @@ def _before(request: httpx2.Request) -> None:
     creating = request.url.path.endswith("/api/repos/create")
     if creating and times > 1:
         time.sleep(0.2)  # the library asks again at once while the Hub is busy with another repository of ours
-    if times > (50 if creating else TRIES) or bounds.asked.total() > bounds.most or time.monotonic() > bounds.deadline:
+    if (
+        times > (50 if creating else TRIES)
+        or bounds.asked.total() > MOST_REQUESTS
+        or time.monotonic() > bounds.deadline
+    ):
         raise GivenUp(bounds.status, bounds.last)
     if _origin(request.url) != bounds.origin:
         request.headers.pop("Authorization", None)

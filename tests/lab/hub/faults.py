@@ -32,6 +32,7 @@ class Fault:
     after: int = 0
     status: int = 500
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b'{"error": "the order was to fail"}'
     target: str = ""
     extra: int = 0
     late: bool = False

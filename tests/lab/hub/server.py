@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import socket
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -58,7 +59,8 @@ class HubServer:
         self.faults = Faults()
         self.complaints: list[str] = []
         self.asked: list[Asked] = []
-        self.extra_tree: list[dict[str, object]] = []
+        self.extra_tree: list[dict[str, object]] = []  # what a hostile Hub lists beside the files
+        self.endless_pages = False
         self._signature = secrets.token_hex(8)
         self._servers = [_Server(self, "hub", port), _Server(self, "cdn", 0)]
         self.endpoint, self.cdn_address = (server.address for server in self._servers)
@@ -286,7 +288,9 @@ class HubServer:
         end = start + self.page
         kept = [(k, v) for k, values in query.items() if k != "cursor" for v in values]
         more = urllib.parse.urlencode([*kept, ("cursor", str(end))])
-        headers = {"Link": f'<{self.endpoint}{path}?{more}>; rel="next"'} if end < len(found) else {}
+        headers = (
+            {"Link": f'<{self.endpoint}{path}?{more}>; rel="next"'} if end < len(found) or self.endless_pages else {}
+        )
         return _json(found[start:end], **headers)
 
     # what is asked of the second address
@@ -343,8 +347,17 @@ class _Server:
             pass
 
         Handler.hub, Handler.where = hub, where
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
+
+        class Listening(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_: object) -> None:
+                error = sys.exc_info()[1]
+                if not isinstance(error, ConnectionError):  # the client has heard enough
+                    hub.complaints.append(f"the Hub itself failed: {error!r}")
+
+        self._server = Listening(("127.0.0.1", port), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -409,8 +422,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _instead(self, fault: Fault) -> bool:
         """Answer by the fault alone, where it needs no body; False where it spoils one."""
         if fault.kind == "status":
-            text = "the order was to fail"
-            self._send(_json({"error": text}, fault.status, **dict(fault.headers)), None)
+            headers = {"Content-Type": "application/json", **dict(fault.headers)}
+            self._send(Answer(fault.status, fault.body, headers), None)
         elif fault.kind == "redirect":
             self._send(Answer(302, b"", {"Location": fault.target}), None)
         elif fault.kind == "stall":
@@ -448,7 +461,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(view[start : min(start + piece, end)])
             if kind == "trickle":
                 self.wfile.flush()
-                if self.hub.stopping.wait(0.002):
+                if self.hub.stopping.is_set():
                     break
         self.wfile.flush()
         if kind in ("drop", "length"):
