@@ -12,6 +12,7 @@ import secrets
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -22,10 +23,11 @@ from zoo.backends.protocol import MOST_NAMES, Blob, ReadOnly, RemoteBroken, Remo
 from zoo.backends.tree import TreeRemote
 
 if TYPE_CHECKING:
-    from paramiko import SFTPClient, SSHClient
+    from paramiko import SFTPClient, SFTPFile, SSHClient
 
 BLOCK = 1 << 15  # what every server answers in one message
 AT_ONCE = 128  # blocks asked for before the first one is there: a distant server costs its distance once in 4 MiB
+CHANNELS = 6  # of one connection; sshd allows ten. Two threads cannot share one: paramiko mixes up their answers
 CONNECT_S = 15.0
 SILENCE_S = 30.0
 
@@ -55,9 +57,10 @@ class SftpFiles:
         self._read_only = read_only
         self._config = config
         self._client: SSHClient | None = None
-        self._sftp: SFTPClient | None = None
+        self._idle: list[SFTPClient] = []
         self._folders: set[str] = set()
         self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(CHANNELS)
         user = f"{self._user}@" if self._user else ""
         self._address = f"sftp://{user}{self._host}{f':{self._port}' if self._port else ''}{path}"
 
@@ -70,9 +73,9 @@ class SftpFiles:
         """See :class:`Files`."""
         found: list[str] = []
         try:
-            with self._told(folder):
+            with self._channel(folder) as sftp:
                 # As an iterator, and no farther than a sound listing goes: memory is bounded.
-                for entry in self._connected().listdir_iter(self._at(folder), read_aheads=4):
+                for entry in sftp.listdir_iter(self._at(folder), read_aheads=4):
                     name = entry.filename
                     if not name.startswith(".") and "/" not in name:
                         found.append(name)
@@ -85,8 +88,8 @@ class SftpFiles:
     def size(self, path: str) -> int | None:
         """See :class:`Files`."""
         try:
-            with self._told(path):
-                found = self._connected().lstat(self._at(path))
+            with self._channel(path) as sftp:
+                found = sftp.lstat(self._at(path))
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(found.st_mode or 0):
@@ -96,15 +99,13 @@ class SftpFiles:
     @contextlib.contextmanager
     def open(self, path: str, offset: int) -> Iterator[Blob]:
         """See :class:`Files`."""
-        with self._told(path):
-            file = self._connected().open(self._at(path), "rb")
-        try:
-            with self._told(path):
-                size = file.stat().st_size or 0
-            yield Blob(offset, self._chunks(file, path, offset, size))
-        finally:
-            with contextlib.suppress(Exception):  # the connection may be gone; what it said is told already
-                file.close()
+        with ExitStack() as stack:
+            sftp = stack.enter_context(self._channel(path))
+            file = sftp.open(self._at(path), "rb")
+            size = file.stat().st_size or 0
+            body = _Body(self, file, path, offset, size)
+            stack.callback(body.end, sftp)
+            yield Blob(offset, body.chunks())
 
     def write(self, path: str, content: bytes | Path) -> None:
         """See :class:`Files`. Where the server cannot rename over a file, that file is removed first."""
@@ -112,9 +113,8 @@ class SftpFiles:
             raise ReadOnly("this remote is read-only", where=self.address, hint="zoo remote list")
         folder, _, name = path.rpartition("/")
         try:
-            with self._told(path):
-                sftp = self._connected()
-                self._make(folder)
+            with self._channel(path) as sftp:
+                self._make(sftp, folder)
                 temporary = f"{self._at(folder)}/.{name[:100]}.{secrets.token_hex(8)}.tmp"
                 try:
                     with sftp.open(temporary, "wx") as file:
@@ -140,27 +140,13 @@ class SftpFiles:
     def close(self) -> None:
         """See :class:`Files`."""
         with self._lock:
-            client, self._client, self._sftp = self._client, None, None
+            client, self._client = self._client, None
+            self._idle.clear()
         if client is not None:
             client.close()
 
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}" if path else self._root
-
-    def _chunks(self, file: object, path: str, offset: int, size: int) -> Iterator[bytes]:
-        from paramiko import SFTPFile
-
-        if not isinstance(file, SFTPFile):
-            raise TypeError(type(file))
-        at = offset
-        while at < size:
-            end = min(size, at + BLOCK * AT_ONCE)
-            with self._told(path):
-                for block in file.readv([(start, min(BLOCK, end - start)) for start in range(at, end, BLOCK)]):
-                    if not block:
-                        return  # it became shorter; who reads counts
-                    at += len(block)
-                    yield block
 
     def _rename(self, sftp: SFTPClient, temporary: str, path: str) -> None:
         try:
@@ -172,9 +158,8 @@ class SftpFiles:
                 sftp.remove(path)
             sftp.rename(temporary, path)
 
-    def _make(self, folder: str) -> None:
+    def _make(self, sftp: SFTPClient, folder: str) -> None:
         """Make a folder and those above it up to the root; none of them may be a link."""
-        sftp = self._connected()
         parts = folder.split("/")
         for count in range(len(parts) + 1):
             path = "/".join(parts[:count])
@@ -208,8 +193,8 @@ class SftpFiles:
 
     def _reachable(self) -> None:
         try:
-            with self._told(""):
-                self._connected().stat(self._root)
+            with self._channel("") as sftp:
+                sftp.stat(self._root)
         except FileNotFoundError as error:
             raise RemoteUnavailable(
                 "the folder of this remote is not there",
@@ -217,36 +202,70 @@ class SftpFiles:
                 hint=f"make it: ssh {self._host} mkdir -p '{self._root}'",
             ) from error
 
-    def _connected(self) -> SFTPClient:
+    @contextlib.contextmanager
+    def _channel(self, path: str) -> Iterator[SFTPClient]:
+        """An sftp channel for one thread. It is used again unless something but an answer came back over it."""
+        with self._room, self.told(path):
+            with self._lock:
+                sftp = self._idle.pop() if self._idle else None
+            if sftp is None:
+                sftp = self._opened()
+            try:
+                yield sftp
+            except (FileNotFoundError, PermissionError, RemoteBroken):
+                self._give_back(sftp)
+                raise
+            except BaseException:
+                sftp.close()
+                raise
+            self._give_back(sftp)
+
+    def _give_back(self, sftp: SFTPClient) -> None:
+        channel = sftp.get_channel()
+        with self._lock:
+            if channel is not None and not channel.closed and self._client is not None:
+                self._idle.append(sftp)
+
+    def _opened(self) -> SFTPClient:
+        with self._lock:
+            transport = self._client.get_transport() if self._client is not None else None
+            if self._client is None or transport is None or not transport.is_active():
+                self._client = self._connected()
+            sftp = self._client.open_sftp()
+        channel = sftp.get_channel()
+        if channel is not None:
+            channel.settimeout(SILENCE_S)
+        return sftp
+
+    def _connected(self) -> SSHClient:
         from devices.errors import DeviceMissing, DeviceOffline, HostKeyRejected, NotAuthorised
         from devices.spec import SshTransport
         from devices.transports.ssh import Address, connect
 
+        address = Address(SshTransport(kind="ssh", host=self._host, port=self._port, user=self._user), self._config)
+        try:
+            return connect(address, CONNECT_S, address.socket())
+        except HostKeyRejected as error:
+            hint = error.hint
+            if "is not recorded" in error.what:
+                hint = f"ssh -p {address.port} {address.user}@{address.host} once; look at its fingerprint, accept it"
+            raise RemoteDenied(error.what, where=self.address, detail=error.detail, hint=hint) from error
+        except NotAuthorised as error:
+            hint = f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}"
+            raise RemoteDenied(error.what, where=self.address, detail=error.detail, hint=hint) from error
+        except (DeviceMissing, DeviceOffline) as error:
+            raise RemoteUnavailable(error.what, where=self.address, hint=error.hint) from error
+
+    def _broken(self) -> None:
+        """The connection is not used again; the next call makes one."""
         with self._lock:
-            transport = self._client.get_transport() if self._client is not None else None
-            if self._sftp is not None and transport is not None and transport.is_active():
-                return self._sftp
-            way = SshTransport(kind="ssh", host=self._host, port=self._port, user=self._user)
-            address = Address(way, self._config)
-            try:
-                self._client = connect(address, CONNECT_S, address.socket())
-            except (HostKeyRejected, NotAuthorised) as error:
-                trust = isinstance(error, HostKeyRejected) and "is not recorded" in error.what
-                hint = f"ssh {address} once, look at its fingerprint and accept it" if trust else "ssh-add KEY, or"
-                if isinstance(error, NotAuthorised):
-                    hint = f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}"
-                raise RemoteDenied(error.what, where=self.address, detail=error.detail, hint=hint) from error
-            except (DeviceMissing, DeviceOffline) as error:
-                raise RemoteUnavailable(error.what, where=self.address, hint=error.hint) from error
-            with self._told(""):
-                self._sftp = self._client.open_sftp()
-                channel = self._sftp.get_channel()
-                if channel is not None:
-                    channel.settimeout(SILENCE_S)
-            return self._sftp
+            client, self._client = self._client, None
+            self._idle.clear()
+        if client is not None:
+            client.close()
 
     @contextlib.contextmanager
-    def _told(self, path: str) -> Iterator[None]:
+    def told(self, path: str) -> Iterator[None]:
         """paramiko's errors as a remote's own; FileNotFoundError passes, it is an answer."""
         import paramiko
 
@@ -258,10 +277,53 @@ class SftpFiles:
         except PermissionError as error:
             raise RemoteDenied(f"no permission: {error.strerror}", where=where) from error
         except (paramiko.SSHException, EOFError) as error:
+            self._broken()
             raise RemoteUnavailable(f"the connection broke: {error or type(error).__name__}", where=where) from error
         except TimeoutError as error:
+            self._broken()
             raise RemoteUnavailable("the server does not answer in time", where=where) from error
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise RemoteBroken(f"{path} leads over a file", where=where) from error
+            if error.errno is None and "closed" in str(error).lower():
+                self._broken()
             raise RemoteUnavailable(f"the server says: {error.strerror or error}", where=where) from error
+
+
+class _Body:
+    """A file that is being read, some blocks ahead."""
+
+    def __init__(self, files: SftpFiles, file: SFTPFile, path: str, offset: int, size: int) -> None:
+        self._files, self._file, self._path = files, file, path
+        self._at, self._size = offset, size
+        self._pending = False
+        ask = getattr(file, "_prefetch_thread", None)
+        if ask is not None:
+            # paramiko asks for blocks in a thread of its own. What breaks there breaks the reader, too, which tells;
+            # the thread's own traceback is nothing for a user.
+            def asking(*arguments: object) -> None:
+                with contextlib.suppress(Exception):
+                    ask(*arguments)
+
+            file.__dict__["_prefetch_thread"] = asking
+
+    def chunks(self) -> Iterator[bytes]:
+        """The blocks; ends where the file does, or where it became shorter: who reads counts."""
+        while self._at < self._size:
+            end = min(self._size, self._at + BLOCK * AT_ONCE)
+            wanted = [(start, min(BLOCK, end - start)) for start in range(self._at, end, BLOCK)]
+            self._pending = True
+            with self._files.told(self._path):
+                for block in self._file.readv(wanted):
+                    if not block:
+                        return
+                    self._at += len(block)
+                    yield block
+            self._pending = False
+
+    def end(self, sftp: SFTPClient) -> None:
+        """Answers that nobody waits for any more would be taken for others': such a channel is closed."""
+        if self._pending:
+            sftp.close()
+        else:
+            self._file.close()
