@@ -81,5 +81,5 @@ def push(
     files = "1 file" if done.blobs_sent == 1 else f"{done.blobs_sent} files"
     said = f"{files}, {done.bytes_sent:,} bytes sent" if done.changed else "unchanged, nothing sent"
     shown = ":".join((entry.artifact.name, tags[0])) if tags else entry.artifact.name
-    click.echo(f"{shown}  sha256:{entry.artifact.digest}  {said}")
+    command.tell(f"{shown}  sha256:{entry.artifact.digest}  {said}")
     command.say(f"next: zoo pull {config.name}/{shown}")
