@@ -13,6 +13,7 @@ from zoo.backends.protocol import LARGEST_SIGNATURE
 from zoo.pull import Offer, signature_path, stored_signature
 from zoo.sign import Identity, Keyless, PrivateKey, PublicKey, SignatureFacts, check_signature, sign_entry
 from zoo.store import Entry, Store
+from zoo.verify import Finding
 
 
 def signed(store: Store, entry: Entry, signer: PrivateKey | Keyless) -> bytes:
@@ -60,6 +61,19 @@ def check_artifact(
             hint="ask its publisher for zoo push --sign, or pull it without --require-signature",
         )
     return check_signature(bundle, encode(artifact), files, trust)
+
+
+def signature_finding(store: Store, entry: Entry, trust: PublicKey | Identity) -> Finding:
+    """The same as a finding of ``zoo verify``.
+
+    Raises:
+        BadInput: see :func:`zoo.sign.check_signature`.
+    """
+    name = entry.artifact.name
+    try:
+        return Finding(name, "signature", True, f"signed by {check_entry(store, entry, trust).signer}")
+    except WorkFailed as error:
+        return Finding(name, "signature", False, "; ".join((error.what, *error.detail)))
 
 
 def demanding(trust: PublicKey | Identity, tell: Callable[[SignatureFacts], None]) -> Callable[[Offer], None]:

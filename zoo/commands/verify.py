@@ -61,15 +61,7 @@ def verify(
 
 
 def _signature(store: Store, entry: Entry, trust: PublicKey | Identity | None) -> Iterator[Finding]:
-    from zoo.verify import Finding
+    if trust is not None:
+        from zoo.signatures import signature_finding
 
-    if trust is None:
-        return
-    from pocketzoo.errors import WorkFailed
-    from zoo.signatures import check_entry
-
-    try:
-        says, holds = f"signed by {check_entry(store, entry, trust).signer}", True
-    except WorkFailed as error:
-        says, holds = "; ".join((error.what, *error.detail)), False
-    yield Finding(entry.artifact.name, "signature", holds, says)
+        yield signature_finding(store, entry, trust)
