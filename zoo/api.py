@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketzoo.errors import BadInput, PocketzooError
+from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from zoo.adding import add_file
 from zoo.artifact import Artifact
 from zoo.backends.protocol import Published
@@ -31,17 +31,20 @@ from zoo.verify import Finding
 
 __all__ = [
     "Artifact",
+    "BadInput",
     "Entry",
     "Finding",
     "Identity",
     "Keyless",
     "Measurement",
+    "PocketzooError",
     "PrivateKey",
     "PublicKey",
     "Published",
     "PulledFiles",
     "RemoteConfig",
     "Store",
+    "WorkFailed",
     "add",
     "add_remote",
     "list_models",
