@@ -426,3 +426,32 @@ def test_a_blob_that_is_a_link_to_another_file_is_not_believed(store: Store, wei
     assert not blob.is_symlink()
     assert other.read_bytes() == b"x" * weights.stat().st_size
     assert other.stat().st_mode == mode
+
+
+@pytest.mark.parametrize("part", ["blobs", "blob", "entries", "entry", "manifest", "tags", "tag"])
+def test_links_in_a_remote_folder_lead_nowhere(store: Store, weights: Path, tmp_path: Path, part: str) -> None:
+    """Who can write into a shared folder cannot make others read what lies outside of it."""
+    from zoo import api
+
+    share, outside = tmp_path / "share", tmp_path / "outside"
+    share.mkdir()
+    artifact = artifact_for(weights)
+    ours = Store(tmp_path / "ours")
+    ours.add(artifact, {"tiny-model.tflite": weights})
+    api.push("tiny-model", to=str(share), store=ours)
+    place = {
+        "blobs": share / "blobs",
+        "blob": share / "blobs" / "sha256" / artifact.digest[:2] / artifact.digest,
+        "entries": share / "entries",
+        "entry": share / "entries" / "tiny-model",
+        "manifest": share / "entries" / "tiny-model" / f"{artifact.digest}.json",
+        "tags": share / "tags" / "tiny-model",
+        "tag": share / "tags" / "tiny-model" / "latest",
+    }[part]
+    place.rename(outside)
+    place.symlink_to(outside)
+    api.add_remote("share", str(share))
+    with pytest.raises(PocketzooError):
+        api.pull("tiny-model", store=store)
+    assert list(store.entries()) == []
+    assert not store.blob(artifact.digest).exists() or part not in ("blobs", "blob")
