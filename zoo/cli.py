@@ -10,6 +10,8 @@ from pocketzoo import command
 from zoo.commands.add import add
 from zoo.commands.listing import list_, show
 from zoo.commands.pull import pull
+from zoo.commands.push import push
+from zoo.commands.remote import remote
 from zoo.commands.verify import verify
 
 
@@ -19,7 +21,7 @@ def zoo() -> None:
     """The model zoo: list, inspect, add, pull and verify models with their numbers."""
 
 
-for each in (list_, show, add, pull, verify):
+for each in (list_, show, add, pull, push, remote, verify):
     zoo.add_command(each)
 
 

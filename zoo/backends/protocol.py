@@ -14,6 +14,15 @@ from typing import Protocol
 
 from pocketzoo.errors import BadInput, WorkFailed
 from zoo.artifact import FileRecord
+from zoo.decode import LARGEST
+
+# A remote is not believed about how much it has to say. Bytes; beyond these it is RemoteBroken.
+LARGEST_MANIFEST = 4 << 20
+LARGEST_MEASUREMENT = LARGEST
+LARGEST_SIGNATURE = 1 << 20
+LARGEST_LISTING = 32 << 20
+LARGEST_SNAPSHOT = 256 << 20  # the manifests and signatures of one name together
+MOST_NAMES = 200_000  # in one listing
 
 
 class RemoteUnavailable(WorkFailed):
@@ -70,6 +79,7 @@ class Change:
         measurements: file name ``KEY-HASH.json`` -> bytes.
         card: the generated README.md.
         signature: the signature bundle, where the entry is signed.
+        resend: send the blobs also where the remote seems to have them: one of its copies is damaged.
     """
 
     name: str
@@ -80,11 +90,15 @@ class Change:
     measurements: Mapping[str, bytes]
     card: bytes
     signature: bytes | None = None
+    resend: bool = False
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a put did. ``changed`` is False where the remote held all of it already; then nothing was written."""
+    """What a put did. ``changed`` is False where the remote held all of it already; then nothing was written.
+
+    A card alone is no change: two versions of this program word it differently and would replace each other's for ever.
+    """
 
     changed: bool
     blobs_sent: int
@@ -119,17 +133,23 @@ class Remote(Protocol):
         """The bytes of an entry's file from ``offset`` on; the entry is named by name and digest.
 
         A remote that cannot start in the middle yields a :class:`Blob` whose ``offset`` is 0. The body may lie about
-        its length; it is the reader that counts and hashes.
+        its length; it is the reader that counts and hashes, and that stops reading when it has had enough. Breaking
+        off in the middle may also be raised from the chunks, as RemoteUnavailable.
+
+        Raises:
+            RemoteBroken: also where the blob is not there: the manifest promised it.
         """
         ...
 
     def put(self, change: Change, base: Snapshot | None) -> Published:
         """Publish: blobs that are missing first, the manifest when they are all there, tags last.
 
-        A reader sees the whole entry or none of it. ``base`` is the snapshot the change was decided on.
+        A reader sees the whole entry or none of it. ``base`` is the snapshot the change was decided on; None: there
+        was nothing. Where what is put is there already, ``base`` may be old.
 
         Raises:
-            Moved: the remote can tell that the name has changed since ``base``; nothing became visible.
+            Moved: a tag this change moves, or the manifest it replaces, is not what ``base`` says (:func:`moved`); or
+                the remote can tell in another way that the name has changed. Nothing became visible.
             ReadOnly: nothing can be published here.
         """
         ...
@@ -145,3 +165,20 @@ class Blob:
 
     offset: int
     chunks: Iterator[bytes]
+
+
+def moved(change: Change, base: Snapshot | None, now: Snapshot | None) -> str | None:
+    """What somebody else changed between two snapshots of that which a change would overwrite; None: nothing.
+
+    A tag or manifest that is already what the change wants is no reason to decide anew.
+    """
+    before = base or Snapshot(name=change.name, manifests={}, tags={})
+    after = now or Snapshot(name=change.name, manifests={}, tags={})
+    for tag in change.tags:
+        at = after.tags.get(tag)
+        if at not in (before.tags.get(tag), change.digest):
+            return f"the tag {tag} has moved to sha256:{at[:12]}" if at else f"the tag {tag} is gone"
+    manifest = after.manifests.get(change.digest)
+    if manifest not in (before.manifests.get(change.digest), change.manifest):
+        return "its manifest was replaced" if manifest is not None else "its manifest is gone"
+    return None
