@@ -345,7 +345,7 @@ def test_a_size_that_no_disk_has_is_refused_before_a_byte_is_asked_for(
     store: Store, server: Web, share: Path, change: Change
 ) -> None:
     artifact = decode_artifact(change.manifest, "here")
-    record = FileRecord(name="big.tflite", sha256="ab" * 32, size=1 << 60)
+    record = FileRecord(name="big.tflite", sha256="ab" * 32, size=1 << 50)
     huge = Artifact(name="huge", format="tflite", files=(record,))
     assert artifact.digest != huge.digest
     _plant(share, "huge", huge)
