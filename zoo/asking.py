@@ -106,7 +106,9 @@ def nowhere(store: Store, ref: Reference, asking: Asking, elsewhere: list[str]) 
             first.detail = tuple(dict.fromkeys([*first.detail, *(line for line in detail if "not answer" not in line)]))
             return first
         return RemoteUnavailable(
-            f"{wanted} is not in what answered, and not all answered", detail=tuple(detail), hint=first.hint or "run the same command again"
+            f"{wanted} is not in what answered, and not all answered",
+            detail=tuple(detail),
+            hint=first.hint or "run the same command again",
         )
     return BadInput(
         f"no model {wanted!r} in {'the local zoo or any remote' if ref.remote is None else ref.remote}",

@@ -10,7 +10,7 @@ from typing import Any
 from pocketzoo import __version__
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
-from zoo.artifact import FILE_NAME, Accuracy, Artifact, FileRecord, Parent
+from zoo.artifact import FILE_NAME, Accuracy, Artifact, FileRecord, Format, Parent
 from zoo.loadcheck import check_loads
 from zoo.onnx_file import inspect_onnx
 from zoo.programs import format_of, refuse_pickle
@@ -66,6 +66,26 @@ def describe(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
     )
+
+
+def check_readable(path: Path, form: Format) -> str | None:
+    """Read a stored file again the way it was read when it was added; for ``zoo verify``.
+
+    Returns:
+        What was found; None for formats of which only the digest is known.
+
+    Raises:
+        BadInput: it cannot be read, or the runtime refuses it.
+    """
+    if form == "tflite":
+        return check_loads(path)
+    if form == "onnx":
+        onnx = inspect_onnx(path)
+        return f"{sum(onnx.operators.values()):,} operators, {onnx.parameters:,} weights; read, not run"
+    if form == "safetensors":
+        weights = inspect_safetensors(path)
+        return f"{weights.tensors:,} tensors, {weights.parameters:,} weights"
+    return None
 
 
 def published_accuracy(text: str, dataset: str, split: str, samples: int, measured_on: str) -> Accuracy:

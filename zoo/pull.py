@@ -18,7 +18,7 @@ from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from pocketzoo.files import sha256_bytes, write_atomically
 from zoo.artifact import Artifact, FileRecord
 from zoo.asking import Asking, decode_manifest, nowhere, pick
-from zoo.backends.protocol import Blob, Remote, RemoteBroken, Snapshot
+from zoo.backends.protocol import LARGEST_SIGNATURE, Blob, Remote, RemoteBroken, Snapshot
 from zoo.candidate import LOCAL
 from zoo.decode import decode_measurement
 from zoo.progress import Progress
@@ -151,18 +151,19 @@ def _offer(store: Store, entry: Entry) -> Offer:
     from zoo.artifact import encode
 
     files = {record: store.file(record) for record in entry.artifact.files}
-    return Offer(encode(entry.artifact), entry.artifact, files, stored_signature(store, entry.artifact.digest), LOCAL)
+    return Offer(encode(entry.artifact), entry.artifact, files, stored_signature(store, entry.artifact), LOCAL)
 
 
-def signature_path(store: Store, digest: str) -> Path:
-    """Where the store keeps the signature bundle of an entry."""
-    return store.root / "signatures" / f"{digest}.json"
+def signature_path(store: Store, artifact: Artifact) -> Path:
+    """Where the store keeps the signature bundle of an entry: one file may be an entry under several names."""
+    return store.root / "signatures" / artifact.name / f"{artifact.digest}.json"
 
 
-def stored_signature(store: Store, digest: str) -> bytes | None:
+def stored_signature(store: Store, artifact: Artifact) -> bytes | None:
     """The signature bundle of an entry, where the store has one."""
     try:
-        return signature_path(store, digest).read_bytes()
+        with signature_path(store, artifact).open("rb") as file:
+            return file.read(LARGEST_SIGNATURE + 1)
     except FileNotFoundError:
         return None
 
@@ -217,7 +218,7 @@ def _take(
             files = {record: came.path for record, came in zip(artifact.files, received, strict=True)}
             accept(Offer(snapshot.manifests[digest], artifact, files, signature, config.name))
         if signature is not None:
-            write_atomically(signature_path(store, digest), signature)
+            write_atomically(signature_path(store, artifact), signature)
         tag = ref.tag or LATEST if ref.digest is None else None
         tags = (tag,) if tag is not None and snapshot.tags.get(tag) == digest else ()
         warnings += _replaced(store, artifact, tags)

@@ -19,8 +19,8 @@ from zoo.artifact import Quantization, TensorSpec
 from zoo.quantization import Layer
 
 LARGEST = 2 << 30  # bytes; a flatbuffer cannot be larger
-MOST_TENSORS = 200_000
-MOST_ELEMENTS = 4_000_000  # of all tables of a file together
+MOST_TENSORS = 100_000
+MOST_ELEMENTS = 300_000  # of all tables of a file together; a network of a thousand layers has thirty thousand
 LONGEST_TEXT = 500
 
 # The operators that hold nearly all of a network's weights; all take them as their second input.

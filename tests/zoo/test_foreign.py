@@ -25,6 +25,7 @@ from zoo.quantization import Layer, quantization_text
 from zoo.safetensors_file import LARGEST_HEADER, inspect_safetensors
 from zoo.store import Store
 from zoo.tflite import inspect
+from zoo.verify import verify_entry
 
 ROOT = Path(__file__).parents[2]
 tolerant = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -372,6 +373,17 @@ def test_an_archive_that_claims_a_huge_directory_is_refused_before_it_is_read(tm
     path.write_bytes(end)
     with pytest.raises(BadInput, match="list of files"):
         format_of(path)
+
+
+def test_verify_reads_what_was_read_when_it_was_added(tmp_path: Path) -> None:
+    write_onnx(network := tmp_path / "m.onnx")
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(safetensors({"a": tensor(0, 4)}, b"1234"))
+    store = Store(tmp_path / "zoo")
+    for path, says in ((network, "6 operators, 126 weights"), (weights, "1 tensors, 4 weights")):
+        findings = list(verify_entry(store, add_file(path, path.stem, store=store)))
+        assert all(finding.ok for finding in findings)
+        assert says in next(finding.says for finding in findings if finding.check == "loads")
 
 
 # zoo add

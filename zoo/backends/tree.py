@@ -5,7 +5,7 @@
     entries/NAME/README.md              the card of the entry that was published last
     tags/NAME/TAG                       the digest a tag stands for
     measurements/DIGEST/KEY-HASH.json   one measurement each, append-only
-    signatures/DIGEST.json              the bundle of a signed entry
+    signatures/NAME/DIGEST.json         the bundle of a signed entry
 
 The same tree as the local store's, so a folder can be copied from one to the other. Every file appears whole or not at
 all, and the order of writing (blobs, measurements, signature, manifest, tags) and of reading (tags before manifests)
@@ -162,15 +162,15 @@ class TreeRemote:
         milliseconds later, the later of two writers wins the tag, and both entries are there.
         """
         self._unmoved(change, base)
-        present = set(self._names(f"measurements/{change.digest}")) if change.measurements else set()
         manifest = f"entries/{change.name}/{change.digest}.json"
-        signature = f"signatures/{change.digest}.json"
+        signature = f"signatures/{change.name}/{change.digest}.json"
         sent = [
             record for record in change.blobs if change.resend or self._files.size(_blob(record.sha256)) != record.size
         ]
         for record in sent:
             self._files.write(_blob(record.sha256), change.blobs[record])
         changed = bool(sent)
+        present = set(self._names(f"measurements/{change.digest}")) if change.measurements else set()
         for file_name, data in change.measurements.items():
             if file_name not in present:
                 self._files.write(f"measurements/{change.digest}/{file_name}", data)
@@ -217,7 +217,7 @@ class TreeRemote:
 
     def _entry(self, name: str, digest: str) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
         manifest = self._read(f"entries/{name}/{digest}.json", LARGEST_MANIFEST)
-        signature = self._read(f"signatures/{digest}.json", LARGEST_SIGNATURE)
+        signature = self._read(f"signatures/{name}/{digest}.json", LARGEST_SIGNATURE)
         files = self._names(f"measurements/{digest}")
         return manifest, signature, tuple(sorted(file for file in files if matches(MEASUREMENT_FILE, file)))
 

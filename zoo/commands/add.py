@@ -63,7 +63,7 @@ def add(
     if as_json:
         command.print_json(listing_record(entry))
     else:
-        click.echo(f"added {artifact.name}:{tag}  sha256:{artifact.digest}  {artifact.size_bytes:,} bytes")
+        command.tell(f"added {artifact.name}:{tag}  sha256:{artifact.digest}  {artifact.size_bytes:,} bytes")
         for note in artifact.notes:
             command.say(f"note: {note}")
         measurable = artifact.format == "tflite"

@@ -37,8 +37,12 @@ def gate_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def build_gate(flags: dict[str, Any]) -> Gate:
-    """The gate of a command line; takes its own entries out of ``flags``, but for ``against``.
+def build_gate(flags: dict[str, Any], against: str | None) -> Gate:
+    """The gate of a command line.
+
+    Args:
+        flags: of :func:`gate_options`, without ``against``.
+        against: what it is held against instead of the tag or the parent.
 
     Raises:
         BadInput: a limit that is none, or ``--against`` without a gate.
@@ -54,7 +58,7 @@ def build_gate(flags: dict[str, Any]) -> Gate:
         max_accuracy_drop=drop,
         devices=tuple(dict.fromkeys(flags.pop("require_devices"))),
     )
-    if flags["against"] and not gate.asks:
+    if against and not gate.asks:
         raise BadInput(
             "--against says what a gate is held against, and there is no gate", hint="add --max-regression 5%"
         )

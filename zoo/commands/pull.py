@@ -9,10 +9,11 @@ import click
 
 from pocketzoo import command
 from zoo.commands.constraints import build_constraints, constraint_options
+from zoo.commands.signing import chosen_trust, trust_options
 
 if TYPE_CHECKING:
     from zoo.choose import Chosen
-    from zoo.getting import Got
+    from zoo.getting import Accept, Got
     from zoo.store import Store
 
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--offline", is_flag=True, help="Ask no remote: only what the local zoo holds.")
 @click.option("--refresh", is_flag=True, help="Ask the remotes also where the local zoo has it.")
+@trust_options
 @command.reporting_options
 def pull(
     *,
@@ -46,6 +48,10 @@ def pull(
     lockfile: Path,
     offline: bool,
     refresh: bool,
+    require_signature: bool,
+    public_key: Path | None,
+    identity: str | None,
+    identity_provider: str | None,
     inventory: str | None,
     as_json: bool,
     **flags: Any,
@@ -71,6 +77,11 @@ def pull(
         raise BadInput("--lock pins anew, --locked changes no pin; give one of them")
     if reference is None and (not locked or constraints.asks):
         raise BadInput("no model was named", hint="zoo pull NAME, or zoo pull --locked for all that zoo.lock pins")
+    accept: Accept | None = None
+    if (trust := chosen_trust(require_signature, public_key, identity, identity_provider)) is not None:
+        from zoo.signatures import demanding
+
+        accept = demanding(trust, lambda facts: command.say(f"signed by {facts.signer}"))
     store = Store()
     extra = Path(inventory) if inventory else None
     if dry_run:
@@ -84,7 +95,9 @@ def pull(
     with OnStderr() as progress:
         if locked:
             query = None if reference is None else query_text(str(parse_reference(reference)), constraints)
-            got = getting.get_locked(lockfile, query, store=store, offline=offline, progress=progress)
+            got = getting.get_locked(
+                lockfile, query, store=store, offline=offline, progress=progress, accept=accept
+            )
         else:
             one = getting.get(
                 str(reference),
@@ -94,6 +107,7 @@ def pull(
                 refresh=refresh,
                 inventory=extra,
                 progress=progress,
+                accept=accept,
                 told=_told,
             )
             got = [one]
@@ -146,7 +160,7 @@ def _delivered(store: Store, got: Got, to: Path | None, force: bool, as_json: bo
     placed = list(zip(artifact.files, paths, strict=True))
     if not as_json:
         for record, path in placed:
-            click.echo(f"{path}  sha256:{record.sha256}")
+            command.tell(f"{path}  sha256:{record.sha256}")
     return {
         "name": artifact.name,
         "digest": f"sha256:{artifact.digest}",
