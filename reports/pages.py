@@ -10,8 +10,8 @@ from reports.cells import DeviceKey, Setup, setup_of
 from reports.compare import Interval
 from reports.render import markdown
 from reports.render.wording import visible
-from reports.tables import View
 from reports.values import Table, Value
+from reports.view import View
 from zoo.measurement import Measurement
 
 LEGEND = """\
