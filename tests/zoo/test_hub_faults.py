@@ -311,7 +311,8 @@ class TestHostileListing:
         digest = "ab" * 32
         for path in (
             "../../etc/passwd", "/etc/passwd", f"pocketzoo/entries/../{digest}.json",
-            f"pocketzoo/entries/{digest}.json/x", f"pocketzoo/entries/{digest}.json\n", f"pocketzoo/measurements/{digest}/../../x.json",
+            f"pocketzoo/entries/{digest}.json/x", f"pocketzoo/entries/{digest}.json\n",
+            f"pocketzoo/measurements/{digest}/../../x.json",
             "pocketzoo\\entries",
             f"pocketzoo/files/{digest}/.ssh", f"pocketzoo/files/{digest}/a/b", "C:evil", "",
         ):  # fmt: skip
