@@ -95,9 +95,7 @@ def pull(
     with OnStderr() as progress:
         if locked:
             query = None if reference is None else query_text(str(parse_reference(reference)), constraints)
-            got = getting.get_locked(
-                lockfile, query, store=store, offline=offline, progress=progress, accept=accept
-            )
+            got = getting.get_locked(lockfile, query, store=store, offline=offline, progress=progress, accept=accept)
         else:
             one = getting.get(
                 str(reference),
