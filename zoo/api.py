@@ -25,6 +25,7 @@ from zoo.artifact import Artifact
 from zoo.backends.protocol import Published
 from zoo.constraints import Constraints, Prefer
 from zoo.diff import Diff
+from zoo.gate import Gate
 from zoo.measurement import Measurement
 from zoo.reference import LATEST, parse_reference
 from zoo.remotes import RemoteConfig, add_remote, load_remotes, open_remote, remove_remote, which
@@ -45,6 +46,7 @@ __all__ = [
     "Diff",
     "Entry",
     "Finding",
+    "Gate",
     "Identity",
     "Keyless",
     "Measurement",
@@ -287,6 +289,8 @@ def push(
     *,
     to: str | None = None,
     tags: Sequence[str] = (),
+    gate: Gate | None = None,
+    against: str | None = None,
     sign: PrivateKey | Keyless | None = None,
     resend: bool = False,
     store: Store | None = None,
@@ -297,15 +301,18 @@ def push(
         reference: ``name[:tag|@sha256:...]``.
         to: a remote's name or URL; default: the default remote.
         tags: tags that shall point to it there; default: the reference's tag, or ``latest``.
+        gate: publish only where it holds against what the tag points at now, or else against the parent.
+        against: a reference that it is held against instead.
         sign: sign it first.
         resend: send the files also where the remote has them.
         store: default: the local zoo.
 
     Raises:
         BadInput: no such entry or remote; nothing can be published there; the key cannot be used.
-        WorkFailed: the remote failed, or a stored file was changed.
+        WorkFailed: the gate does not hold, the remote failed, or a stored file was changed.
     """
     from zoo import push as pushing
+    from zoo.gating import gate_check
 
     place = store or Store()
     ref = parse_reference(reference)
@@ -319,7 +326,8 @@ def push(
         signature = signed(place, entry, sign)
     wanted = tuple(tags) or ((ref.tag or LATEST,) if ref.digest is None else ())
     with closing(open_remote(which(to))) as remote:
-        return pushing.push(place, remote, entry, tags=wanted, resend=resend, signature=signature)
+        check = gate_check(gate, place, remote, entry, wanted, against=against) if gate and gate.asks else None
+        return pushing.push(place, remote, entry, tags=wanted, check=check, resend=resend, signature=signature)
 
 
 def verify(
