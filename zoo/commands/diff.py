@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pocketzoo import command
-
-if TYPE_CHECKING:
-    from zoo.diff import Inside
-    from zoo.store import Entry, Store
 
 
 @click.command()
@@ -28,6 +22,7 @@ def diff(first: str, second: str, devices: tuple[str, ...], every: bool, offline
     """
     from zoo.diff import diff as compare
     from zoo.diff_text import diff_record, diff_text
+    from zoo.inside import inside
     from zoo.published import see
     from zoo.store import Store
 
@@ -35,9 +30,7 @@ def diff(first: str, second: str, devices: tuple[str, ...], every: bool, offline
     a, b = (see(reference, store=store, offline=offline) for reference in (first, second))
     for warning in (*a.warnings, *b.warnings):
         command.say(f"warning: {warning}")
-    found = compare(
-        a.entry, b.entry, inside_a=_inside(store, a.entry), inside_b=_inside(store, b.entry), devices=devices
-    )
+    found = compare(a.entry, b.entry, inside_a=inside(store, a.entry), inside_b=inside(store, b.entry), devices=devices)
     if as_json:
         command.print_json(diff_record(found))
     else:
@@ -46,21 +39,3 @@ def diff(first: str, second: str, devices: tuple[str, ...], every: bool, offline
 
 def _name(reference: str, source: str) -> str:
     return reference if "/" in reference or source == "local" else f"{source}/{reference}"
-
-
-def _inside(store: Store, entry: Entry) -> Inside | None:
-    """What the file says, where it is here and can be read; a damaged one is for ``zoo verify`` to report."""
-    from pocketzoo.errors import PocketzooError
-    from zoo.diff import Inside
-
-    if entry.artifact.format != "tflite":
-        return None
-    try:
-        path = store.file(entry.artifact.files[0])
-        from zoo.quantization import quantization_text
-        from zoo.tflite import inspect
-
-        facts = inspect(path)
-    except PocketzooError:
-        return None
-    return Inside(quantization_text(facts.layers), tuple(facts.operator_counts.items()))
