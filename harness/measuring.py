@@ -163,7 +163,9 @@ class Device:
             if live:
                 digests = {one.task.cell.artifact_sha256 for one in live}
                 self._placed = self._bench.session.push({digest: self._models[digest] for digest in digests})
-                self._busy = busy_before(self._bench.session, self._stop.wait)
+                self._busy = busy_before(
+                    self._bench.session, self._bench.opened, self._stop.wait, here=self._bench.here
+                )
             number = 0
             while live:
                 by_key = {one.task.cell.key: one for one in live}

@@ -28,7 +28,8 @@ INT8_STEPS = 2
 
 INT8_NOISE = 0.25
 """Beyond that, the differences' root mean square may be this share of the output's standard deviation: kernels of
-another version or processor round every requantized sum the other way, and a deep network carries that on."""
+another version or processor round every requantized sum the other way, and a deep network carries that on. It holds for
+float outputs too where the network rounds inside."""
 
 FLOAT_RELATIVE = 1e-3
 FLOAT_ABSOLUTE = 1e-3
@@ -51,11 +52,15 @@ class Output(Struct, frozen=True, kw_only=True):
 
 
 class Outputs(Struct, frozen=True, kw_only=True):
-    """What came out of a model for a seeded input. ``output_sha256`` covers every output whole."""
+    """What came out of a model for a seeded input. ``output_sha256`` covers every output whole.
+
+    ``rounds`` is set by the host, which knows the file: values are rounded to integers inside the network.
+    """
 
     input_sha256: Sha256
     output_sha256: Sha256
     outputs: tuple[Output, ...]
+    rounds: bool = False
 
 
 def reported(done: Completed) -> Outputs | None:
@@ -82,8 +87,9 @@ def compare(device: Outputs, host: Outputs) -> OutputCheck:
         host: what the host computed from the same file and seed.
 
     Returns:
-        ``worst_difference`` and ``tolerance`` are in steps (root mean square) for integer outputs and in parts of the
-        output's largest magnitude for float ones, both of the output that is furthest from agreeing.
+        ``worst_difference`` and ``tolerance`` are in steps (root mean square) for integer outputs, in the output's
+        unit (root mean square) for float ones of a network that rounds inside, and in parts of its largest magnitude
+        for other float ones; both of the output that is furthest from agreeing.
     """
     if device.input_sha256 != host.input_sha256:
         return not_checked("the seeded input came out differently on the device, so outputs cannot be compared")
@@ -102,7 +108,7 @@ def compare(device: Outputs, host: Outputs) -> OutputCheck:
             return _differs(
                 f"output {theirs.name}: {mine.dtype} {_shape(mine)}, on the host {theirs.dtype} {_shape(theirs)}"
             )
-        one = _one(mine, theirs)
+        one = _one(mine, theirs, rounds=host.rounds)
         if one is not None:
             found.append(one)
     if not found:
@@ -110,7 +116,7 @@ def compare(device: Outputs, host: Outputs) -> OutputCheck:
     return max(found, key=lambda check: (check.outcome == "differs", _excess(check)))
 
 
-def _one(mine: Output, theirs: Output) -> OutputCheck | None:
+def _one(mine: Output, theirs: Output, *, rounds: bool) -> OutputCheck | None:
     import numpy as np
 
     a, b = _values(mine), _values(theirs)
@@ -128,6 +134,15 @@ def _one(mine: Output, theirs: Output) -> OutputCheck | None:
         says = (
             f"{part}{theirs.name}: {noise:.1f} steps from the host's (root mean square, at most {steps.max()}), "
             f"{limit:.1f} allowed"
+        )
+    elif rounds and np.isfinite(a).all() and np.isfinite(b).all():
+        deviation = float(b.std())
+        worst = float(np.sqrt(((a.astype(np.float64) - b.astype(np.float64)) ** 2).mean()))
+        limit = max(INT8_NOISE * deviation, FLOAT_ABSOLUTE * float(np.abs(b).max()))
+        outcome = worst <= limit
+        says = (
+            f"{part}{theirs.name}: {worst:.2g} from the host's (root mean square), {limit:.2g} allowed: "
+            "the network rounds to integers inside"
         )
     else:
         largest = float(np.abs(b[np.isfinite(b)]).max()) if np.isfinite(b).any() else 0.0

@@ -103,6 +103,8 @@ def _why_not(
     abi: str,
 ) -> str | None:
     name = next((runner.name for runner in runners.values()), "device's")
+    if artifact.format == "safetensors":
+        return "a .safetensors file holds weights and no program: nothing can run it"
     if artifact.format not in formats:
         return f"the {name} runner runs {' and '.join(f'.{f}' for f in formats)} files, this is {artifact.format}"
     if facts.abis and abi not in facts.abis:

@@ -11,6 +11,7 @@ import msgspec
 from devices.transport import Completed
 from harness.agents import tflite_agent
 from harness.outputs import Outputs, reported
+from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_bytes, sha256_file, write_atomically
 from pocketzoo.home import home
 
@@ -55,13 +56,14 @@ class Kept:
         """
         if self._runtime is None:
             self._runtime = _runtime()
-        key = sha256_bytes(f"{artifact_sha256}\n{seed}\n{self._runtime}".encode())
+        key = sha256_bytes(f"2\n{artifact_sha256}\n{seed}\n{self._runtime}".encode())
         path = self.folder / "host" / f"{key}.json"
         known = _read(path)
         if known is not None:
             return known
         found = _run(model, seed)
         if isinstance(found, Outputs):
+            found = msgspec.structs.replace(found, rounds=_rounds(model))
             write_atomically(path, msgspec.json.encode(found))
         return found
 
@@ -80,6 +82,18 @@ def _run(model: Path, seed: int) -> Outputs | str:
     answer = Completed(argv=tuple(argv), exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr, seconds=0.0)
     found = reported(answer) if done.returncode == 0 else None
     return found if found is not None else f"the host cannot run it: {_why(answer)}"
+
+
+def _rounds(model: Path) -> bool:
+    """Whether values are rounded to integers inside the network, also where its inputs and outputs are float."""
+    from zoo.tflite import inspect
+
+    try:
+        operators = inspect(model).operators
+    except BadInput:  # the runtime takes files that the inspection does not understand; then nothing is assumed
+        return False
+    whole = {"int8", "uint8", "int16"}
+    return any(whole & {*operator.input_dtypes, *operator.output_dtypes} for operator in operators)
 
 
 def _why(done: Completed) -> str:

@@ -17,6 +17,7 @@ import click
 
 from pocketzoo import __version__
 from pocketzoo.errors import BadInput, Interrupted, PocketzooError, WorkFailed
+from pocketzoo.printable import printable, printable_json
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,7 +40,12 @@ def inventory_option(function: Function) -> Function:
 
 def say(message: str) -> None:
     """Talk: hints, warnings and progress lines go to stderr."""
-    click.echo(message, err=True)
+    click.echo(printable(message, lines=True), err=True)
+
+
+def tell(text: str) -> None:
+    """Data that people read, on stdout; what others wrote in it cannot act on the terminal."""
+    click.echo(printable(text, lines=True))
 
 
 def print_json(document: object) -> None:
@@ -47,7 +53,7 @@ def print_json(document: object) -> None:
     import msgspec
 
     raw = msgspec.json.encode(document)
-    click.echo(msgspec.json.format(raw, indent=2).decode())
+    click.echo(printable_json(msgspec.json.format(raw, indent=2).decode()))
 
 
 def run(group: click.Group, name: str) -> NoReturn:

@@ -11,6 +11,8 @@ Each room derives its own errors from these four; the class decides the exit cod
 
 from __future__ import annotations
 
+from pocketzoo.printable import printable
+
 
 class PocketzooError(Exception):
     """Base of every error that is shown to a user without a traceback.
@@ -39,14 +41,14 @@ class PocketzooError(Exception):
         self.detail = detail
 
     def as_text(self) -> str:
-        """The error as printed on stderr."""
+        """The error as printed on stderr. Text of others in it neither acts on the terminal nor passes for our line."""
         lines = [f"error: {self.what}"]
         lines += [f"  {line}" for line in self.detail]
         if self.where:
             lines.append(f"  where: {self.where}")
         if self.hint:
             lines.append(f"  next:  {self.hint}")
-        return "\n".join(lines)
+        return "\n".join(printable(line, lines=True).replace("\n", "\n    ") for line in lines)
 
     def as_record(self) -> dict[str, object]:
         """The error as the one JSON document of a command run with --json."""

@@ -16,7 +16,7 @@ from reports import beside, pages, tables
 from reports.cells import DeviceKey, Material, cell_id
 from reports.compare import Interval
 from reports.render import markdown
-from reports.tables import View
+from reports.view import View
 
 CELLS = "cells.json"
 # The published tables that stand beside ours; all of them: ``reports published``.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reports.cells import DeviceKey, believable, cell_id, marks, split_name
 from reports.compare import headline, metric_name, score
-from reports.tables import View, lineage
+from reports.view import View, lineage
 from zoo.measurement import Measurement
 
 

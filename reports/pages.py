@@ -9,9 +9,9 @@ from reports import tables
 from reports.cells import DeviceKey, Setup, setup_of
 from reports.compare import Interval
 from reports.render import markdown
-from reports.tables import View
 from reports.values import Table, Value
-from zoo.markdown import code, escape, visible
+from reports.view import View
+from zoo.markdown import visible
 from zoo.measurement import Measurement
 
 LEGEND = """\
@@ -49,9 +49,9 @@ def readme(view: View, interval: Interval, pictures: dict[DeviceKey, list[tuple[
         parts += ["## Accuracy and size", markdown.table(tables.accuracy(view))]
     for device in view.devices:
         table = tables.summary(view, device, interval)
-        parts += [f"## {escape(table.title)}", _facts(view, device), markdown.table(table)]
+        parts += [f"## {markdown.escape(table.title)}", _facts(view, device), markdown.table(table)]
         for title, file in pictures.get(device, []):
-            parts.append(f"![{escape(title)}]({file})")
+            parts.append(f"![{markdown.escape(title)}]({file})")
     if view.devices:
         parts += ["## How to read it", f"{LEGEND}\n{_speed_up_words()}"]
     parts += [_how_measured(view), _where(view), _again(view)]
@@ -73,7 +73,7 @@ def quantization_page(
     table = tables.quantization(view, interval, rows)
     parts = [f"# {table.title}", markdown.table(table)]
     if rows:
-        parts.append("About the published rows:\n\n" + "\n".join(f"- {escape(note)}" for note in notes))
+        parts.append("About the published rows:\n\n" + "\n".join(f"- {markdown.escape(note)}" for note in notes))
     return _join([*parts, "## How to read it", f"{LEGEND}\n{_speed_up_words()}"])
 
 
@@ -91,7 +91,7 @@ def accuracy_page(view: View, published: Sequence[Table] = ()) -> str:
 def _published(published: Sequence[Table]) -> list[str]:
     parts = []
     for table in published:
-        parts += [f"## {escape(table.title)}", markdown.table(table)]
+        parts += [f"## {markdown.escape(table.title)}", markdown.table(table)]
     return parts
 
 
@@ -136,8 +136,8 @@ def _facts(view: View, device: DeviceKey) -> str:
         found.append(f"kernel {facts.kernel}")
     if facts.abis:
         found.append(f"ABIs {', '.join(facts.abis)}")
-    text = escape("; ".join(found) or "nothing is known of this device")
-    return f"{text}. Fingerprint {code(device.fingerprint[:12])}."
+    text = markdown.escape("; ".join(found) or "nothing is known of this device")
+    return f"{text}. Fingerprint {markdown.code(device.fingerprint[:12])}."
 
 
 def _speed_up_words() -> str:
@@ -166,7 +166,7 @@ def _how_measured(view: View) -> str:
         for setup in sorted({setup_of(cell) for cell in cells}):
             mine = [cell for cell in cells if setup_of(cell) == setup]
             lines.append(f"- {_setup(view, device, setup, mine)}")
-        parts.append(f"On {escape(view.title(device))}:\n\n" + "\n".join(lines))
+        parts.append(f"On {markdown.escape(view.title(device))}:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -179,9 +179,9 @@ def _setup(view: View, device: DeviceKey, setup: Setup, cells: Sequence[Measurem
     return (
         (f"({letter}) " if letter else "")
         + f"{setup.warmup} warm-up and {setup.runs} measured runs, {counted} repeats each in a process of its own; "
-        + f"runner {escape(runner)}{escape(delegate)}, "
-        + f"binary SHA-256 {code(setup.binary_sha256[:12])}"
-        + "".join(f", {code(f'{name}={value}')}" for name, value in setup.options)
+        + f"runner {markdown.escape(runner)}{markdown.escape(delegate)}, "
+        + f"binary SHA-256 {markdown.code(setup.binary_sha256[:12])}"
+        + "".join(f", {markdown.code(f'{name}={value}')}" for name, value in setup.options)
         + "; "
         + f"{_plural(len(cells), 'cell')}, {min(c.time for c in cells)} to {max(c.time for c in cells)}."
     )

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from reports.cells import (
     DeviceKey,
     Held,
-    Material,
-    Setup,
     cell_id,
     device_of,
     is_quantized,
-    marks,
-    setup_of,
-    shown,
     split_name,
 )
 from reports.compare import (
@@ -29,109 +23,19 @@ from reports.compare import (
     size_change,
     speed_up,
 )
-from reports.values import Column, Latency, Missing, Size, Table, Text, Value
+from reports.values import Column, Missing, Size, Table, Text, Value
+from reports.view import View, lineage
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
 
 THREADS = (1, 2, 4)
 ARM = ("armv7", "armv8")
-_FAMILIES = {"ARM": frozenset({"armv7", "armv8"}), "x86": frozenset({"x86", "x86_64"})}
-
-
-@dataclass(frozen=True)
-class View:
-    """The material as tables look at it: the cell shown at each place, the devices, a letter for each set-up."""
-
-    material: Material
-    best: dict[tuple[str, DeviceKey, str, int], Measurement] = field(init=False)
-    devices: tuple[DeviceKey, ...] = field(init=False)
-    letters: dict[tuple[DeviceKey, Setup], str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        best = shown(self.material)
-        real = {device_of(cell) for cell in best.values() if cell.provenance == "hardware"}
-        # Hardware first: what a reader looks for, and no emulated number stands above it.
-        devices = tuple(sorted({device_of(cell) for cell in best.values()}, key=lambda d: (d not in real, d)))
-        object.__setattr__(self, "best", best)
-        object.__setattr__(self, "devices", devices)
-        letters: dict[tuple[DeviceKey, Setup], str] = {}
-        for device in devices:
-            setups = sorted({setup_of(cell) for cell in best.values() if device_of(cell) == device})
-            for number, setup in enumerate(setups):
-                letters[device, setup] = letter(number) if len(setups) > 1 else ""
-        object.__setattr__(self, "letters", letters)
-
-    def cells_of(self, device: DeviceKey) -> list[Measurement]:
-        """The cells shown for a device."""
-        return [cell for cell in self.best.values() if device_of(cell) == device]
-
-    def at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Measurement | None:
-        """The cell shown at one place."""
-        return self.best.get((digest, device, abi, threads))
-
-    def title(self, device: DeviceKey) -> str:
-        """A device's name, with its fingerprint where two devices share the name."""
-        alike = sum(other.name == device.name for other in self.devices)
-        return device.name if alike == 1 else f"{device.name} (fingerprint {device.fingerprint[:8]})"
-
-    def latency(self, cell: Measurement) -> Latency | Missing:
-        """A cell as a table shows it."""
-        if cell.summary is None:
-            why = cell.error or cell.verdict.reason or "no samples"
-            lines = why.strip().splitlines() or ["no reason recorded"]
-            return Missing(f"failed: {lines[0][:80]}")
-        low, high = cell.summary.ci95_ms
-        setup = self.letters.get((device_of(cell), setup_of(cell)), "")
-        half, centre = (high - low) / 2, cell.summary.centre
-        return Latency(cell.summary.median_ms, half, marks(cell), cell_id(cell), setup, centre)
-
-    def latency_at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Latency | Missing:
-        """The latency at one place, or why there is none."""
-        cell = self.at(digest, device, abi, threads)
-        return self.latency(cell) if cell else Missing(why_empty(self.cells_of(device), abi))
-
-
-def letter(number: int) -> str:
-    """0 -> A, 25 -> Z, 26 -> AA."""
-    text = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(ord("A") + rest) + text
-    return text
-
-
-def why_empty(cells: Sequence[Measurement], abi: str) -> str:
-    """Why a device has no cell for an ABI: its processor is of another family, or nobody measured it."""
-    proven = {proof for cell in cells for proof in cell.device.abis} | {cell.abi for cell in cells}
-    families = [name for name, members in _FAMILIES.items() if proven & members]
-    wanted = next((name for name, members in _FAMILIES.items() if abi in members), None)
-    # One known family that is not the wanted one rules it out; an ABI nobody proved on the right family does not.
-    if wanted and len(families) == 1 and wanted not in families:
-        return f"impossible: {families[0]} CPU"
-    return "not measured"
 
 
 def _name(held: Held, alike: int) -> Text:
     """A model's name; with the start of its digest where several files share it."""
     name = held.artifact.name
     return Text(f"{name}@{held.artifact.digest[:8]}" if alike > 1 else name)
-
-
-def lineage(held: Sequence[Held]) -> list[Held]:
-    """Artifacts with each parent before its children, families by the name of their first ancestor."""
-    by_digest: dict[str, Artifact] = {}
-    for item in held:
-        by_digest.setdefault(item.artifact.digest, item.artifact)
-
-    def key(item: Held) -> tuple[str, int, str, str]:
-        root, depth = item.artifact, 0
-        # A record can claim any parent, so a circle is possible; no chain is longer than the number of artifacts.
-        while root.parent and root.parent.digest in by_digest and depth < len(by_digest):
-            root, depth = by_digest[root.parent.digest], depth + 1
-        return (split_name(root.name)[0], depth, item.artifact.name, item.artifact.digest)
-
-    return sorted(held, key=key)
 
 
 def _counts(held: Iterable[Held]) -> dict[str, int]:

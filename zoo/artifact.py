@@ -16,8 +16,14 @@ SCHEMA = 1
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max_length=128)]
 # A file's name inside an artifact: one plain component. No separators, no leading dot: it cannot leave its folder.
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*\Z", max_length=200)]
-Size = Annotated[int, Meta(ge=0)]
+FILE_NAME = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
+FileName = Annotated[str, Meta(pattern=rf"^{FILE_NAME}\Z", max_length=200)]
+# Untrusted numbers and texts are bounded, so that no sum, database column or terminal meets one that no model has.
+Size = Annotated[int, Meta(ge=0, le=1 << 50)]
+Signed = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
+Count = Annotated[int, Meta(ge=0, le=1 << 62)]
+Line = Annotated[str, Meta(max_length=4_000)]
+Text = Annotated[str, Meta(max_length=1 << 20)]
 # torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on.
 Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt"]
 
@@ -33,17 +39,17 @@ class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Quantization(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Affine quantization of a tensor: ``real = scale * (stored - zero_point)``; several scales: per channel."""
 
-    scales: tuple[float, ...]
-    zero_points: tuple[int, ...]
-    axis: int | None = None
+    scales: Annotated[tuple[float, ...], Meta(max_length=200_000)]
+    zero_points: Annotated[tuple[Signed, ...], Meta(max_length=200_000)]
+    axis: Signed | None = None
 
 
 class TensorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An input or output: name, shape (-1 where it is dynamic), dtype in numpy's spelling, quantization if any."""
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+    name: Line
+    shape: Annotated[tuple[Signed, ...], Meta(max_length=1_000)]
+    dtype: Line
     quantization: Quantization | None = None
 
 
@@ -54,11 +60,11 @@ class Accuracy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     here from what a publication says.
     """
 
-    metric: str
+    metric: Line
     value: float
-    dataset: str
-    split: str
-    samples: Annotated[int, Meta(ge=1)]
+    dataset: Line
+    split: Line
+    samples: Annotated[int, Meta(ge=1, le=1 << 50)]
     measured_on: Sha256
     provenance: Literal["measured", "published"] = "measured"
     ci95: tuple[float, float] | None = None
@@ -69,15 +75,15 @@ class Parent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     digest: Sha256
     name: Name
-    relation: str
+    relation: Line
 
 
 class RecipeRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The recipe that made an artifact: its name, its full text after ``--set``, and the digest of that text."""
 
-    name: str
+    name: Line
     digest: Sha256
-    text: str
+    text: Text
 
 
 class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,8 +93,8 @@ class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     0..1, subtract ``mean`` and divide by ``std`` per RGB channel. ``layout`` is the order of the input's axes.
     """
 
-    resize: int | None
-    crop: int
+    resize: Count | None
+    crop: Count
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -104,27 +110,27 @@ class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     schema: int = SCHEMA
     name: Name
-    variant: str | None = None
+    variant: Line | None = None
     format: Format
-    files: Annotated[tuple[FileRecord, ...], Meta(min_length=1)]
+    files: Annotated[tuple[FileRecord, ...], Meta(min_length=1, max_length=1_000)]
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
-    operators: dict[str, int] = {}
-    task: str | None = None
-    dataset: str | None = None
+    operators: dict[Line, Count] = {}
+    task: Line | None = None
+    dataset: Line | None = None
     preprocessing: Preprocessing | None = None
     accuracy: tuple[Accuracy, ...] = ()
-    macs: int | None = None
-    parameters: int | None = None
-    nonzeros: int | None = None
+    macs: Count | None = None
+    parameters: Count | None = None
+    nonzeros: Count | None = None
     parent: Parent | None = None
     recipe: RecipeRecord | None = None
-    versions: dict[str, str] = {}
-    seed: int | None = None
-    licence: str | None = None
-    source: str | None = None
-    notes: tuple[str, ...] = ()
-    created: str | None = None
+    versions: dict[Line, Line] = {}
+    seed: Signed | None = None
+    licence: Line | None = None
+    source: Line | None = None
+    notes: Annotated[tuple[Text, ...], Meta(max_length=1_000)] = ()
+    created: Line | None = None
 
     @property
     def digest(self) -> str:

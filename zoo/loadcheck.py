@@ -13,6 +13,7 @@ from pathlib import Path
 from pocketzoo.errors import BadInput
 
 DEADLINE_S = 120
+MOST_MEMORY = 8 << 30  # bytes of address space; a model for a phone takes a hundredth of it
 
 
 def check_loads(path: Path) -> str:
@@ -36,7 +37,11 @@ def check_loads(path: Path) -> str:
         answer = None
     if not isinstance(answer, dict):
         reason = f"it ended with signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise BadInput(f"the runtime crashed while loading the model ({reason})", where=str(path))
+        raise BadInput(
+            f"the runtime crashed while loading the model ({reason})",
+            where=str(path),
+            detail=(f"it may want more than {MOST_MEMORY >> 30} GiB of memory",) if done.returncode < 0 else (),
+        )
     if "error" in answer:
         raise BadInput("the runtime refuses the model", where=str(path), detail=(str(answer["error"])[:500],))
     return str(answer["runtime"])
@@ -44,8 +49,13 @@ def check_loads(path: Path) -> str:
 
 def main() -> None:
     """Print ``{"runtime": ...}`` or ``{"error": ...}`` for the file named on the command line."""
+    import resource
     from importlib.metadata import version
 
+    # A file of a few bytes can declare tensors of terabytes: this process fails then, and not the machine.
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = MOST_MEMORY if hard == resource.RLIM_INFINITY else min(MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
         from ai_edge_litert.interpreter import Interpreter
 
@@ -56,7 +66,7 @@ def main() -> None:
         runtime = f"tflite-runtime {version('tflite-runtime')}"
     try:
         Interpreter(model_path=sys.argv[1], num_threads=1).allocate_tensors()
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
         print(json.dumps({"error": str(error)}))
     else:
         print(json.dumps({"runtime": runtime}))

@@ -85,7 +85,7 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``instructions`` are counts of each inference, of a cell whose metric they are; such a repeat has no ``samples_ns``.
     """
 
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[Annotated[int, Meta(ge=0, le=1 << 62)], ...]
     reported: Reported | None = None
     delegate: str | None = None
     init_ns: int | None = None
@@ -165,12 +165,12 @@ class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: DeviceFacts
     runner: RunnerRecord
     abi: str
-    threads_requested: Annotated[int, Meta(ge=1)]
-    threads_actual: int | None
+    threads_requested: Annotated[int, Meta(ge=1, le=1 << 20)]
+    threads_actual: Annotated[int, Meta(ge=0, le=1 << 20)] | None
     affinity: str | None = None
     options: tuple[tuple[str, str], ...] = ()
-    warmup: Annotated[int, Meta(ge=0)]
-    runs: Annotated[int, Meta(ge=1)]
+    warmup: Annotated[int, Meta(ge=0, le=1 << 40)]
+    runs: Annotated[int, Meta(ge=1, le=1 << 40)]
     repeats: tuple[Repeat, ...]
     summary: Summary | None
     verdict: Verdict

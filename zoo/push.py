@@ -79,7 +79,7 @@ def push(
                 tags=tuple(tags),
                 measurements=_measurements(store, artifact.digest, there, on_problem),
                 card=card if card is not None else _card(entry),
-                signature=signature if signature is not None else stored_signature(store, artifact.digest),
+                signature=signature if signature is not None else stored_signature(store, artifact),
                 resend=resend,
             )
             try:

@@ -27,6 +27,7 @@ from pocketzoo.home import home
 from pocketzoo.names import did_you_mean
 from zoo.artifact import Artifact, FileRecord, encode
 from zoo.decode import decode_artifact, decode_measurement
+from zoo.export import export_files
 from zoo.measurement import Measurement
 from zoo.reference import DIGEST, LATEST, NAME, TAG, Reference, check_tag, matches, parse_reference
 
@@ -243,23 +244,7 @@ class Store:
             BadInput: another file of that name is there and ``force`` is not given.
             WorkFailed: the stored file is damaged.
         """
-        written = []
-        for record in entry.artifact.files:
-            source, path = self.file(record), target / record.name
-            if path.is_symlink() or (path.exists() and not path.is_file()):
-                raise BadInput("there is something else than a file under that name", where=str(path))
-            if path.is_file() and not force:
-                if path.stat().st_size == record.size and sha256_file(path) == record.sha256:
-                    written.append(path)
-                    continue
-                raise BadInput(
-                    f"a different file called {record.name} is already there",
-                    where=str(path),
-                    hint="move it away, choose another --to, or add --force",
-                )
-            _copy_checked(source, path, record)
-            written.append(path)
-        return written
+        return export_files([(record, self.file(record)) for record in entry.artifact.files], target, force=force)
 
     # inside
 

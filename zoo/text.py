@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from pocketzoo.printable import printable
 from zoo.artifact import Accuracy, Artifact, TensorSpec
 from zoo.measurement import Measurement
 from zoo.store import Entry
@@ -61,7 +62,7 @@ def entry_text(entry: Entry) -> str:
     lines = [f"{artifact.name}  ({', '.join(entry.tags) or 'no tag'})", ""]
     facts = [*_facts(artifact), *(("note", note) for note in artifact.notes)]
     width = max(len(label) for label, _ in facts) + 2
-    lines += [f"  {label + ':':<{width}}{value}" for label, value in facts]
+    lines += [f"  {printable(label) + ':':<{width}}{printable(value)}" for label, value in facts]
     lines += [
         "",
         measurement_table(latest_per_cell(entry.measurements)) if entry.measurements else _unmeasured(artifact),
@@ -81,7 +82,8 @@ def _facts(artifact: Artifact) -> list[tuple[str, str]]:
     if artifact.macs is not None:
         facts.append(("MACs", f"{artifact.macs / 1e6:.1f} M"))
     if artifact.parameters is not None:
-        facts.append(("parameters", f"{artifact.parameters / 1e6:.2f} M"))
+        few = artifact.parameters < 10_000
+        facts.append(("parameters", f"{artifact.parameters:,}" if few else f"{artifact.parameters / 1e6:.2f} M"))
     if artifact.operators:
         facts.append(("operators", ", ".join(f"{count} {name}" for name, count in artifact.operators.items())))
     if artifact.parent:
@@ -104,6 +106,8 @@ def _tensor(tensor: TensorSpec) -> str:
 
 
 def _unmeasured(artifact: Artifact) -> str:
+    if artifact.format == "safetensors":
+        return "  weights alone cannot be measured"
     return f"  no latency measured yet: harness run --device local --model {artifact.name} --publish"
 
 
@@ -136,9 +140,10 @@ def _how(m: Measurement) -> str:
     protocol = f"{m.warmup} warm-up + {m.runs} runs x {repeats}"
     setting = "".join(f", {name}={value}" for name, value in m.options)
     # The Python runner is the runtime its version names; of any other, only the digest says which build it was.
-    binary = "" if m.runner.name == "python" else f"\n{m.runner.name} sha256:{m.runner.binary_sha256[:12]}"
+    binary = "" if m.runner.name == "python" else f"\n{printable(m.runner.name)} sha256:{m.runner.binary_sha256[:12]}"
     what = "" if m.metric == "latency" else ", INSTRUCTIONS"
-    return f"{m.device.name}, {m.abi}{pinned}{setting}{what}, {where}, {protocol}{binary}"
+    says = printable(f"{m.device.name}, {m.abi}{pinned}{setting}{what}, {where}, {protocol}")
+    return f"{says}{binary}"
 
 
 def _rows(measurements: list[Measurement], centre: str) -> str:

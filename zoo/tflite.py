@@ -6,6 +6,7 @@ read is one clear error. Loading it in the runtime is :mod:`zoo.loadcheck`, in a
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,9 +16,17 @@ from typing import Any
 
 from pocketzoo.errors import BadInput
 from zoo.artifact import Quantization, TensorSpec
+from zoo.quantization import Layer
 
 LARGEST = 2 << 30  # bytes; a flatbuffer cannot be larger
-MOST_TENSORS = 200_000
+MOST_TENSORS = 100_000
+MOST_ELEMENTS = 300_000  # of all tables of a file together; a network of a thousand layers has thirty thousand
+LONGEST_TEXT = 500
+
+# The operators that hold nearly all of a network's weights; all take them as their second input.
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
+
+Bytes = bytes | mmap.mmap
 
 
 @dataclass(frozen=True)
@@ -32,11 +41,19 @@ class Operator:
 
 @dataclass(frozen=True)
 class TfliteFacts:
-    """A .tflite file: inputs and outputs of its first subgraph, and every operator of all subgraphs in order."""
+    """A .tflite file: inputs and outputs of its first subgraph, and every operator of all subgraphs in order.
+
+    ``layers`` are the operators with constant weights; ``metadata`` has the size of each metadata buffer by its name,
+    ``description`` and ``needs`` (the oldest runtime it runs on) what the converter wrote.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     operators: tuple[Operator, ...]
+    layers: tuple[Layer, ...] = ()
+    metadata: tuple[tuple[str, int], ...] = ()
+    description: str = ""
+    needs: str = ""
 
     @property
     def operator_counts(self) -> dict[str, int]:
@@ -58,11 +75,16 @@ def inspect(path: Path) -> TfliteFacts:
     size = path.stat().st_size
     if size > LARGEST:
         raise BadInput(f"{size:,} bytes; a .tflite file has at most {LARGEST:,}", where=str(path))
-    data = path.read_bytes()
-    if len(data) < 8 or data[4:8] != b"TFL3":
-        raise BadInput(
-            "not a .tflite model (the TFL3 mark is missing)", where=str(path), hint="check what was downloaded"
-        )
+    with path.open("rb") as file:
+        if file.read(8)[4:] != b"TFL3":
+            raise BadInput(
+                "not a .tflite model (the TFL3 mark is missing)", where=str(path), hint="check what was downloaded"
+            )
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _read_or_refuse(data, path)
+
+
+def _read_or_refuse(data: Bytes, path: Path) -> TfliteFacts:
     try:
         return _read(data)
     except (
@@ -82,50 +104,104 @@ def inspect(path: Path) -> TfliteFacts:
         ) from error
 
 
-def _read(data: bytes) -> TfliteFacts:
+def _read(data: Bytes) -> TfliteFacts:
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(data, 0)
     builtin_names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     dtypes = {value: name.lower() for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
-    codes = [_code_name(model.OperatorCodes(i), builtin_names) for i in _up_to(model.OperatorCodesLength(), data)]
-    graphs = [model.Subgraphs(i) for i in _up_to(model.SubgraphsLength(), data)]
+    up_to = _UpTo(len(data))
+    codes = [_code_name(model.OperatorCodes(i), builtin_names) for i in up_to(model.OperatorCodesLength())]
+    graphs = [model.Subgraphs(i) for i in up_to(model.SubgraphsLength())]
     if not graphs:
         raise ValueError("it has no graph")
-    _check_buffers(model, data)
+    _check_buffers(model, data, up_to)
 
     operators = []
+    layers: list[Layer] = []
     for graph in graphs:
-        tensor_dtypes = [dtypes[graph.Tensors(i).Type()] for i in _up_to(graph.TensorsLength(), data)]
-        for i in _up_to(graph.OperatorsLength(), data):
+        tensor_dtypes = [dtypes[graph.Tensors(i).Type()] for i in up_to(graph.TensorsLength())]
+        for i in up_to(graph.OperatorsLength()):
             operator = graph.Operators(i)
             name, custom = codes[operator.OpcodeIndex()]
             operators.append(
                 Operator(
                     name=name,
                     custom=custom,
-                    input_dtypes=_dtypes_of(operator.Inputs, operator.InputsLength(), tensor_dtypes, data),
-                    output_dtypes=_dtypes_of(operator.Outputs, operator.OutputsLength(), tensor_dtypes, data),
+                    input_dtypes=_dtypes_of(operator.Inputs, operator.InputsLength(), tensor_dtypes, up_to),
+                    output_dtypes=_dtypes_of(operator.Outputs, operator.OutputsLength(), tensor_dtypes, up_to),
                 )
             )
+        layers += _layers(model, graph, codes, tensor_dtypes, up_to)
     main = graphs[0]
+    metadata = dict(_metadata(model, data, up_to))
     return TfliteFacts(
-        inputs=tuple(_tensor(main.Tensors(main.Inputs(i)), dtypes, data) for i in _up_to(main.InputsLength(), data)),
-        outputs=tuple(_tensor(main.Tensors(main.Outputs(i)), dtypes, data) for i in _up_to(main.OutputsLength(), data)),
+        inputs=tuple(_tensor(main.Tensors(main.Inputs(i)), dtypes, up_to) for i in up_to(main.InputsLength())),
+        outputs=tuple(_tensor(main.Tensors(main.Outputs(i)), dtypes, up_to) for i in up_to(main.OutputsLength())),
         operators=tuple(operators),
+        layers=tuple(layers),
+        metadata=tuple(sorted((name, len(content)) for name, content in metadata.items())),
+        description=_text(model.Description()),
+        needs=_text(metadata.get("min_runtime_version", b"").rstrip(b"\0")),
     )
 
 
-def _up_to(count: int, data: bytes) -> range:
-    """``range(count)``, where the count can be true: each element of a vector takes bytes of the file."""
-    if count > min(len(data) // 4, MOST_TENSORS):
-        raise ValueError(f"a table of {count:,} elements in a file of {len(data):,} bytes")
-    return range(count)
+def _layers(model: Any, graph: Any, codes: list[tuple[str, bool]], dtypes: list[str], up_to: _UpTo) -> Iterator[Layer]:
+    """The operators whose weights are constants; weights that a DEQUANTIZE unpacks count as they are stored."""
+
+    def constant(index: int) -> bool:
+        buffer = model.Buffers(graph.Tensors(index).Buffer())
+        return bool(buffer.DataLength() or buffer.Offset() > 1)
+
+    unpacked: dict[int, int] = {}
+    for i in up_to(graph.OperatorsLength()):
+        operator = graph.Operators(i)
+        name = codes[operator.OpcodeIndex()][0]
+        if name == "DEQUANTIZE" and operator.InputsLength() == operator.OutputsLength() == 1:
+            unpacked[operator.Outputs(0)] = operator.Inputs(0)
+        if name not in WEIGHTED or operator.InputsLength() < 2 or operator.OutputsLength() < 1:
+            continue
+        weights = unpacked.get(operator.Inputs(1), operator.Inputs(1))
+        if weights < 0 or not constant(weights):
+            continue
+        quantization = graph.Tensors(weights).Quantization()
+        scales = quantization.ScaleLength() if quantization is not None else 0
+        yield Layer(name, dtypes[weights], dtypes[operator.Outputs(0)], scales)
 
 
-def _check_buffers(model: Any, data: bytes) -> None:
+def _metadata(model: Any, data: Bytes, up_to: _UpTo) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the metadata buffers, the content bounded."""
+    for i in up_to(model.MetadataLength()):
+        entry = model.Metadata(i)
+        buffer = model.Buffers(entry.Buffer())
+        count = buffer.DataLength()
+        start = buffer._tab.Vector(buffer._tab.Offset(4)) if count else 0
+        yield _text(entry.Name()), bytes(data[start : start + min(count, 1 << 20)])
+
+
+def _text(raw: bytes | None) -> str:
+    return raw[: 4 * LONGEST_TEXT].decode("utf-8", "replace")[:LONGEST_TEXT] if raw else ""
+
+
+class _UpTo:
+    """``range(count)``, where the count can be true: each element of a vector takes bytes of the file.
+
+    Tables may share their bytes, so that a small file can claim a great many; all of them together are bounded too.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._left = size, MOST_ELEMENTS
+
+    def __call__(self, count: int) -> range:
+        self._left -= count
+        if count > min(self._size // 4, MOST_TENSORS) or self._left < 0:
+            raise ValueError(f"a table of {count:,} elements in a file of {self._size:,} bytes")
+        return range(count)
+
+
+def _check_buffers(model: Any, data: Bytes, up_to: _UpTo) -> None:
     """Every weight lies inside the file: what a truncated download gets wrong."""
-    for i in _up_to(model.BuffersLength(), data):
+    for i in up_to(model.BuffersLength()):
         buffer = model.Buffers(i)
         offset, size = buffer.Offset(), buffer.Size()
         if offset > 1 and offset + size > len(data):
@@ -142,14 +218,13 @@ def _code_name(code: Any, names: dict[int, str]) -> tuple[str, bool]:
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     name = names[number]
     if name == "CUSTOM":
-        raw = code.CustomCode()
-        return (raw.decode("utf-8", "replace")[:200] if raw else "(unnamed)"), True
+        return _text(code.CustomCode())[:200] or "(unnamed)", True
     return name, False
 
 
-def _dtypes_of(at: Callable[[int], int], count: int, dtypes: list[str], data: bytes) -> tuple[str, ...]:
+def _dtypes_of(at: Callable[[int], int], count: int, dtypes: list[str], up_to: _UpTo) -> tuple[str, ...]:
     def present() -> Iterator[str]:
-        for i in _up_to(count, data):
+        for i in up_to(count):
             index = at(i)
             if index >= 0:  # -1 stands for an optional input that is not there
                 yield dtypes[index]
@@ -157,25 +232,24 @@ def _dtypes_of(at: Callable[[int], int], count: int, dtypes: list[str], data: by
     return tuple(present())
 
 
-def _tensor(tensor: Any, dtypes: dict[int, str], data: bytes) -> TensorSpec:
+def _tensor(tensor: Any, dtypes: dict[int, str], up_to: _UpTo) -> TensorSpec:
     length = tensor.ShapeSignatureLength()
     axis = tensor.ShapeSignature if length else tensor.Shape
     rank = length or tensor.ShapeLength()
-    name = tensor.Name()
     return TensorSpec(
-        name=name.decode("utf-8", "replace")[:500] if name else "",
-        shape=tuple(int(axis(i)) for i in _up_to(rank, data)),
+        name=_text(tensor.Name()),
+        shape=tuple(int(axis(i)) for i in up_to(rank)),
         dtype=dtypes[tensor.Type()],
-        quantization=_quantization(tensor.Quantization(), data),
+        quantization=_quantization(tensor.Quantization(), up_to),
     )
 
 
-def _quantization(found: Any, data: bytes) -> Quantization | None:
+def _quantization(found: Any, up_to: _UpTo) -> Quantization | None:
     if found is None or not found.ScaleLength():
         return None
-    scales = tuple(float(found.Scale(i)) for i in _up_to(found.ScaleLength(), data))
+    scales = tuple(float(found.Scale(i)) for i in up_to(found.ScaleLength()))
     return Quantization(
         scales=scales,
-        zero_points=tuple(int(found.ZeroPoint(i)) for i in _up_to(found.ZeroPointLength(), data)),
+        zero_points=tuple(int(found.ZeroPoint(i)) for i in up_to(found.ZeroPointLength())),
         axis=int(found.QuantizedDimension()) if len(scales) > 1 else None,
     )

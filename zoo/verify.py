@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pocketzoo.errors import PocketzooError
 from pocketzoo.files import sha256_file
-from zoo.loadcheck import check_loads
+from zoo.foreign import check_readable
 from zoo.store import Entry, Store
 
 
@@ -29,9 +29,10 @@ def verify_entry(store: Store, entry: Entry) -> Iterator[Finding]:
         finding = _file(store, artifact.name, record.sha256, record.size, record.name)
         sound = sound and finding.ok
         yield finding
-    if sound and artifact.format == "tflite":
+    if sound:
         try:
-            yield Finding(artifact.name, "loads", True, check_loads(store.file(artifact.files[0])))
+            if (says := check_readable(store.file(artifact.files[0]), artifact.format)) is not None:
+                yield Finding(artifact.name, "loads", True, says)
         except PocketzooError as error:
             yield Finding(artifact.name, "loads", False, error.what)
     if artifact.parent is not None:

@@ -8,6 +8,8 @@ from reports.render.wording import basis, figure, legend, marks_of, second_hand
 from reports.values import Missing, Table, Text, Value
 from zoo.markdown import code, escape, visible
 
+__all__ = ["cell", "code", "escape", "table", "terminal"]
+
 
 def cell(value: Value) -> str:
     """One table cell."""

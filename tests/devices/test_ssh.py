@@ -26,7 +26,8 @@ from devices.inventory import load_inventory
 from devices.session import open_session
 from devices.spec import DeviceSpec
 from devices.transport import Transport
-from devices.transports.ssh import Address, SshTransport
+from devices.transports.ssh import SshTransport
+from devices.transports.ssh_login import Address
 from tests.contracts.transport_contract import LONG_S, TransportContract
 from tests.devices import sshd
 from tests.devices.test_local import gone

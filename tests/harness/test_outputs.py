@@ -68,6 +68,19 @@ def test_float_sums_in_another_order_agree_and_half_precision_of_a_deep_network_
     assert compare(outputs(np.full_like(host, np.nan)), outputs(host)).outcome == "differs"
 
 
+def test_float_outputs_of_a_network_that_rounds_inside_are_judged_as_rounded() -> None:
+    host = np.linspace(-3, 5, 50, dtype=np.float32).reshape(1, 50)
+    inside = msgspec.structs.replace(outputs(host), rounds=True)
+    off = host + np.float32(0.05) * np.where(np.arange(50) % 2, 1, -1).astype(np.float32)
+    assert compare(outputs(off), outputs(host)).outcome == "differs"
+    rounded = compare(outputs(off), inside)
+    assert rounded.outcome == "agrees" and "rounds to integers inside" in rounded.says
+    assert compare(outputs(host[:, ::-1].copy()), inside).outcome == "differs"
+    assert compare(outputs(np.full_like(host, np.nan)), inside).outcome == "differs"
+    claimed = msgspec.structs.replace(outputs(off), rounds=True)
+    assert compare(claimed, outputs(host)).outcome == "differs"  # what a device says of itself decides nothing
+
+
 def test_whole_numbers_wider_than_a_byte_must_be_equal() -> None:
     host = np.arange(10, dtype=np.int32).reshape(1, 10)
     assert compare(outputs(host + 1), outputs(host)).outcome == "differs"

@@ -12,7 +12,7 @@ from PIL import Image
 from reports import drawings
 from reports.drawings import Bar, Point, Scaling, Spread, Trade
 from reports.render import plots
-from reports.tables import View
+from reports.view import View
 from tests.reports.records import HOSTILE, LOCAL, material
 
 VIEW = View(material())

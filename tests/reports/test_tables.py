@@ -22,8 +22,8 @@ from reports.compare import accuracy_change, pair_alike, score, size_change, spe
 from reports.drawings import pareto
 from reports.numbers import difference, half_width_text, ms_text, size_text, wilson
 from reports.render.wording import figure, marks_of, second_hand
-from reports.tables import View
 from reports.values import Change, Latency, Missing, Ratio, Value
+from reports.view import View, letter, lineage
 from tests.reports.records import FLOAT, INT8, LAB, LOCAL, OTHER, PHONE, PRUNED, artifact, material, measurement, sha
 from zoo.artifact import Accuracy
 from zoo.stats import ratio_interval
@@ -118,10 +118,10 @@ def test_summary_row_holds_size_accuracy_latency_and_speed_up() -> None:
 
 
 def test_a_parent_comes_before_its_children_and_a_circle_of_parents_ends() -> None:
-    order = [item.artifact.name for item in tables.lineage([Held(INT8), Held(OTHER), Held(PRUNED), Held(FLOAT)])]
+    order = [item.artifact.name for item in lineage([Held(INT8), Held(OTHER), Held(PRUNED), Held(FLOAT)])]
     assert order == ["fastscnn", "mobilenetv2", "mobilenetv2-prune50", "mobilenetv2-quant"]
     circle = msgspec.structs.replace(FLOAT, parent=artifact("x", 1, parent=INT8).parent)
-    assert len(tables.lineage([Held(INT8), Held(circle)])) == 2
+    assert len(lineage([Held(INT8), Held(circle)])) == 2
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_unlike_set_ups_of_a_device_get_letters() -> None:
     view = View(material())
     phone = [v for row in tables.latency(view).rows for v in row if isinstance(v, Latency) and v.setup]
     assert {value.setup for value in phone} == {"A", "B"}
-    assert [tables.letter(n) for n in (0, 25, 26, 51, 52, 701, 702)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
+    assert [letter(n) for n in (0, 25, 26, 51, 52, 701, 702)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
 
 
 def test_hardware_stands_before_emulated_devices() -> None:

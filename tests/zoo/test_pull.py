@@ -345,7 +345,7 @@ def test_a_size_that_no_disk_has_is_refused_before_a_byte_is_asked_for(
     store: Store, server: Web, share: Path, change: Change
 ) -> None:
     artifact = decode_artifact(change.manifest, "here")
-    record = FileRecord(name="big.tflite", sha256="ab" * 32, size=1 << 60)
+    record = FileRecord(name="big.tflite", sha256="ab" * 32, size=1 << 50)
     huge = Artifact(name="huge", format="tflite", files=(record,))
     assert artifact.digest != huge.digest
     _plant(share, "huge", huge)
@@ -387,7 +387,7 @@ def test_a_signature_is_kept(store: Store, share: Path, tmp_path: Path) -> None:
     signed = dataclasses.replace(change_for(tmp_path, "net-quant"), signature=b"bundle")
     open_directory(share).put(signed, None)
     pull("net-quant", store=store, remotes=[folder_remote(share)])
-    assert (store.root / "signatures" / f"{signed.digest}.json").read_bytes() == b"bundle"
+    assert (store.root / "signatures" / "net-quant" / f"{signed.digest}.json").read_bytes() == b"bundle"
 
 
 def test_several_files_arrive_side_by_side_and_one_failure_stops_them(

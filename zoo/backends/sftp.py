@@ -240,7 +240,7 @@ class SftpFiles:
     def _connected(self) -> SSHClient:
         from devices.errors import DeviceMissing, DeviceOffline, HostKeyRejected, NotAuthorised
         from devices.spec import SshTransport
-        from devices.transports.ssh import Address, connect
+        from devices.transports.ssh_login import Address, connect
 
         address = Address(SshTransport(kind="ssh", host=self._host, port=self._port, user=self._user), self._config)
         try:

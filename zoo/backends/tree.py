@@ -5,7 +5,7 @@
     entries/NAME/README.md              the card of the entry that was published last
     tags/NAME/TAG                       the digest a tag stands for
     measurements/DIGEST/KEY-HASH.json   one measurement each, append-only
-    signatures/DIGEST.json              the bundle of a signed entry
+    signatures/NAME/DIGEST.json         the bundle of a signed entry
 
 The same tree as the local store's, so a folder can be copied from one to the other. Every file appears whole or not at
 all, and the order of writing (blobs, measurements, signature, manifest, tags) and of reading (tags before manifests)
@@ -163,7 +163,7 @@ class TreeRemote:
         """
         self._unmoved(change, base)
         manifest = f"entries/{change.name}/{change.digest}.json"
-        signature = f"signatures/{change.digest}.json"
+        signature = f"signatures/{change.name}/{change.digest}.json"
         sent = [
             record for record in change.blobs if change.resend or self._files.size(_blob(record.sha256)) != record.size
         ]
@@ -217,7 +217,7 @@ class TreeRemote:
 
     def _entry(self, name: str, digest: str) -> tuple[bytes | None, bytes | None, tuple[str, ...]]:
         manifest = self._read(f"entries/{name}/{digest}.json", LARGEST_MANIFEST)
-        signature = self._read(f"signatures/{digest}.json", LARGEST_SIGNATURE)
+        signature = self._read(f"signatures/{name}/{digest}.json", LARGEST_SIGNATURE)
         files = self._names(f"measurements/{digest}")
         return manifest, signature, tuple(sorted(file for file in files if matches(MEASUREMENT_FILE, file)))
 

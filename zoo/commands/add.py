@@ -18,6 +18,23 @@ from zoo.commands.listing import listing_record
 @click.option("--relation", default="derived", show_default=True, help="What it is to its parent, e.g. quantized.")
 @click.option("--licence", help="The model's licence.")
 @click.option("--source", help="Where it comes from.")
+@click.option(
+    "--file",
+    "beside",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A further file of the entry, e.g. its labels. Repeatable.",
+)
+@click.option("--task", help="What it does, e.g. image-classification.")
+@click.option("--dataset", metavar="NAME[/SPLIT]", help="The data set it was trained or evaluated on.")
+@click.option(
+    "--published",
+    multiple=True,
+    metavar="METRIC=PERCENT",
+    help="An accuracy as its publication gives it, e.g. top1=70.9. Repeatable.",
+)
+@click.option("--samples", type=click.IntRange(1), help="How many samples the published accuracy was taken on.")
 @command.reporting_options
 def add(
     file: Path,
@@ -27,24 +44,28 @@ def add(
     relation: str,
     licence: str | None,
     source: str | None,
+    beside: tuple[Path, ...],
+    task: str | None,
+    dataset: str | None,
+    published: tuple[str, ...],
+    samples: int | None,
     as_json: bool,
 ) -> None:
-    """Add a model made elsewhere: a .tflite file is inspected and loaded, other programs are recognised."""
-    from zoo.artifact import Parent
-    from zoo.foreign import describe
-    from zoo.reference import check_tag
-    from zoo.store import Store
+    """Add a model made elsewhere: a .tflite file is inspected and loaded, .onnx and .safetensors files are inspected,
+    other programs are recognised. No pickle is opened."""
+    from zoo.adding import add_file
 
-    store = Store()
-    check_tag(tag)
-    made_from = None
-    if parent:
-        origin = store.get(parent).artifact
-        made_from = Parent(digest=origin.digest, name=origin.name, relation=relation)
-    artifact = describe(file, name or file.stem.lower(), parent=made_from, licence=licence, source=source)
-    entry = store.add(artifact, {artifact.files[0].name: file}, tags=(tag,))
+    entry = add_file(
+        file, name, tag=tag, parent=parent, relation=relation, licence=licence, source=source, beside=beside,
+        task=task, dataset=dataset, published=published, samples=samples,
+    )  # fmt: skip
+    artifact = entry.artifact
     if as_json:
         command.print_json(listing_record(entry))
     else:
-        click.echo(f"added {artifact.name}:{tag}  sha256:{artifact.digest}  {artifact.size_bytes:,} bytes")
-        command.say(f"next: harness run --device local --model {artifact.name} --publish")
+        command.tell(f"added {artifact.name}:{tag}  sha256:{artifact.digest}  {artifact.size_bytes:,} bytes")
+        for note in artifact.notes:
+            command.say(f"note: {note}")
+        measurable = artifact.format == "tflite"
+        run = f"harness run --device local --model {artifact.name} --publish"
+        command.say(f"next: {run if measurable else f'zoo show {artifact.name}'}")

@@ -25,7 +25,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         command.print_json([listing_record(entry) for entry in entries])
     elif entries:
-        click.echo(list_table(entries))
+        command.tell(list_table(entries))
         command.say(f"\nnext: zoo show {entries[-1].artifact.name}")
     elif not problems:
         command.say("the zoo is empty\n  next:  compress list, or zoo add FILE --name NAME")
@@ -45,7 +45,7 @@ def show(reference: str, as_json: bool) -> None:
     if as_json:
         command.print_json({**listing_record(entry), "artifact": entry.artifact, "measurements": entry.measurements})
     else:
-        click.echo(entry_text(entry))
+        command.tell(entry_text(entry))
 
 
 def listing_record(entry: Entry) -> dict[str, object]:

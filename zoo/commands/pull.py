@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pocketzoo import command
+from zoo.commands.signing import chosen_trust, trust_options
 
 
 @click.command()
@@ -15,8 +16,20 @@ from pocketzoo import command
 @click.option("--force", is_flag=True, help="Replace different files of the same name.")
 @click.option("--offline", is_flag=True, help="Ask no remote: only what the local zoo holds.")
 @click.option("--refresh", is_flag=True, help="Ask the remotes also where the local zoo has it.")
+@trust_options
 @command.reporting_options
-def pull(reference: str, to: Path | None, force: bool, offline: bool, refresh: bool, as_json: bool) -> None:
+def pull(
+    reference: str,
+    to: Path | None,
+    force: bool,
+    offline: bool,
+    refresh: bool,
+    require_signature: bool,
+    public_key: Path | None,
+    identity: str | None,
+    identity_provider: str | None,
+    as_json: bool,
+) -> None:
     """Get a model's files, every byte hashed before it becomes visible.
 
     NAME is looked for in the local zoo, then in the default remote, then in the others; REMOTE/NAME in that remote
@@ -27,8 +40,15 @@ def pull(reference: str, to: Path | None, force: bool, offline: bool, refresh: b
     from zoo.store import Store
 
     store = Store()
+    accept = None
+    if (trust := chosen_trust(require_signature, public_key, identity, identity_provider)) is not None:
+        from zoo.signatures import demanding
+
+        accept = demanding(trust, lambda facts: command.say(f"signed by {facts.signer}"))
     with OnStderr() as progress:
-        pulled = pulling.pull(reference, store=store, offline=offline, refresh=refresh, progress=progress)
+        pulled = pulling.pull(
+            reference, store=store, offline=offline, refresh=refresh, progress=progress, accept=accept
+        )
     entry = pulled.entry
     for warning in pulled.warnings:
         command.say(f"warning: {warning}")
@@ -55,4 +75,4 @@ def pull(reference: str, to: Path | None, force: bool, offline: bool, refresh: b
         )
         return
     for record, path in zip(entry.artifact.files, paths, strict=True):
-        click.echo(f"{path}  sha256:{record.sha256}")
+        command.tell(f"{path}  sha256:{record.sha256}")
