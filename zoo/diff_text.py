@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from pocketzoo.printable import printable
 from zoo.artifact import Accuracy
 from zoo.comparison import Comparison
 from zoo.diff import AccuracyChange, Diff, LatencyChange
@@ -25,9 +26,11 @@ def diff_text(found: Diff, name_a: str, name_b: str, *, every: bool = False) -> 
         lines += [_table(body, ["Accuracy", "A", "B", "Points", ""], ("left",) + ("right",) * 3 + ("left",)), ""]
     if found.latency:
         lines += [_table([_latency(c) for c in found.latency], _HEADERS, _ALIGN), ""]
+        doubts = {c.comparison.says.partition("; ")[2] for c in found.latency if c.comparison.outcome == "cannot tell"}
+        lines += [*(f"cannot tell: {doubt}" for doubt in sorted(doubts)), *([""] if doubts else [])]
     else:
         lines += ["no latency of both that was measured alike", ""]
-    return "\n".join([*lines, *found.unpaired]).rstrip()
+    return "\n".join([*lines, *map(printable, found.unpaired)]).rstrip()
 
 
 def diff_record(found: Diff) -> dict[str, object]:
@@ -81,7 +84,7 @@ _HEADERS = ["Latency", "A ms", "B ms", "B/A", "95% interval", "B is"]
 _ALIGN = ("left", "right", "right", "right", "right", "left")
 
 
-def _latency(change: LatencyChange) -> list[object]:
+def _latency(change: LatencyChange) -> list[str]:
     c = change.comparison
     m = c.second
     where = f"{m.device.name}, {m.abi}, {m.threads_requested} thr"
@@ -113,5 +116,7 @@ def _points(change: AccuracyChange) -> str:
     return "-" if change.points is None else f"{change.points:+.2f}"
 
 
-def _table(rows: list[list[object]] | list[list[str]], headers: list[str], align: tuple[str, ...]) -> str:
+def _table(rows: list[list[str]], headers: list[str], align: tuple[str, ...]) -> str:
+    # A line end out of somebody's text would look like a row.
+    rows = [[printable(text) for text in row] for row in rows]
     return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
