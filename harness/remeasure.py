@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from harness.campaign import Report, carry_out, check_devices, state_of
 from harness.commands.carrying import new_campaign
 from harness.job import Protocol
 from harness.progress import Board
 from harness.request import Group, Request
 from harness.results import Results
-from harness.schedule import MOST_REPEATS
-from pocketzoo.errors import Interrupted
+from pocketzoo.errors import BadInput, Interrupted
 from zoo.measurement import Measurement, Metric
 from zoo.remeasure import Again
 from zoo.store import Store
-
-LEAST_REPEATS = 2
-MOST_AGAIN = 1000
 
 
 def remeasure(
@@ -72,9 +70,26 @@ def _group(m: Measurement, device: str) -> Group:
         threads=(m.threads_requested,),
         affinity=m.affinity,
         options=m.options,
-        protocol=Protocol(warmup=m.warmup, runs=m.runs, repeats=min(max(len(m.repeats), LEAST_REPEATS), MOST_AGAIN)),
-        max_repeats=MOST_REPEATS,
+        protocol=_protocol(m),
     )
+
+
+def _protocol(m: Measurement) -> Protocol:
+    """How often it was measured. A record that somebody published may say anything.
+
+    Raises:
+        BadInput: more often than can be measured.
+    """
+    repeats = len(m.repeats) or (len(m.summary.repeat_medians_ms) if m.summary else 1)
+    said = {"warmup": m.warmup, "runs": m.runs, "repeats": repeats}
+    try:
+        return msgspec.convert(said, Protocol)
+    except msgspec.ValidationError as error:
+        raise BadInput(
+            f"a published measurement of {m.model} cannot be repeated: {m.warmup:,} warm-up and {m.runs:,} runs",
+            where=m.job_key,
+            hint="choose other figures with --threads and --abi",
+        ) from error
 
 
 def _again(m: Measurement, report: Report) -> Again:

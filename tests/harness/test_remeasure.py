@@ -6,9 +6,15 @@ import json
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from harness.remeasure import remeasure
+from pocketzoo.errors import BadInput
 from tests.harness.conftest import Command
+from tests.records import measurement_for
+from tests.zoo.conftest import artifact_for
 from zoo.measurement import Measurement
+from zoo.stats import summarise
 from zoo.store import Store
 
 QUICK = ("--device", "local", "--model", "tiny", "--threads", "1", "--runs", "5", "--warmup", "1", "--retry", "0")
@@ -29,8 +35,6 @@ def attach_valid(home: Path, made: Measurement, slowness: float = 1.0) -> None:
         msgspec.structs.replace(repeat, samples_ns=tuple(round(ns * slowness) for ns in repeat.samples_ns))
         for repeat in made.repeats
     )
-    from zoo.stats import summarise
-
     valid = msgspec.structs.replace(
         made,
         repeats=repeats,
@@ -81,3 +85,12 @@ def test_nothing_published_there_is_bad_input(command: Command) -> None:
     assert done.returncode == 2
     assert "tiny has no measurement on local; it has on: none" in done.stderr
     assert "harness run --device local --model tiny --publish" in done.stderr
+
+
+def test_a_record_that_asks_for_for_ever_is_refused(tiny_tflite: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "zoo")
+    artifact = artifact_for(tiny_tflite, "tiny")
+    store.add(artifact, {"tiny.tflite": tiny_tflite})
+    endless = msgspec.structs.replace(measurement_for(artifact), runs=10**12)
+    with pytest.raises(BadInput, match="1,000,000,000,000 runs"):
+        remeasure([endless], store=store, device="local")

@@ -130,3 +130,17 @@ def test_without_the_counter_there_is_no_number(counting: Path, tiny_tflite: Pat
         done = session.run(argv, deadline_s=120, env={"POCKETZOO_COUNTED": "1"})
     assert done.exit_code == 1
     assert b"nothing counts instructions here" in done.stdout
+
+
+def test_a_published_count_is_measured_again_and_comes_out_the_same(counting: Path, tiny_tflite: Path) -> None:
+    """``zoo verify --remeasure`` where a number repeats: a count. The times of the same device are not held to."""
+    device = "lab-board-armv7"
+    cell = count(
+        counting, device, tiny_tflite, "tiny-again", "--publish", "--repeats", "1", "--runs", "1", "--warmup", "0"
+    )
+    done = command("zoo", "verify", "tiny-again", "--remeasure", "--device", device, "--json", home=counting)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (again,) = json.loads(done.stdout)["remeasured"]
+    assert (again["metric"], again["outcome"], again["notes"]) == ("instructions", "reproduced", [])
+    assert again["measured"]["job_key"] == cell["job_key"] == again["published"]["job_key"]
+    assert again["measured"]["time"] > again["published"]["time"]

@@ -277,3 +277,30 @@ def test_wrong_use(argv: tuple[str, ...], says: str) -> None:
     done = call(*argv)
     assert isinstance(done.exception, BadInput), done.output
     assert says in str(done.exception)
+
+
+def test_the_hub_is_asked_like_any_other(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real huggingface_hub against a Hub on loopback, asked by several threads; private, so with a token."""
+    from contextlib import closing
+
+    from tests.lab.hub import HubServer
+    from zoo.remotes import open_remote
+
+    token = "hf_ThisTokenIsSecret0123456789"
+    with HubServer(tokens=(token,), page=7) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_TOKEN", token)
+        hub = RemoteConfig(name="hub", url="hf://acme?private=true")
+        maker = Store(tmp_path / "maker")
+        with closing(open_remote(hub)) as remote:
+            for name, ms, accuracy in (("net", 33.0, 72.0), ("net-quant", 15.0, 71.0), ("net-0.5x-quant", 5.0, 60.0)):
+                make(maker, tmp_path, name, ms, accuracy)
+                push(maker, remote, maker.get(name), tags=("latest",))
+        got = get("net", NEED, store=store, remotes=[hub])
+        assert (got.pulled.entry.artifact.name, got.pulled.source) == ("net-quant", "hub")
+        assert got.chosen is not None and len(got.chosen.choice.misses) == 2
+        assert token not in str(got) and token not in pin_of(got).query + str(pin_of(got).remote)
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        other = choose("net", NEED, store=store, remotes=[hub])
+        assert other.row().candidate.source == "local"
+    assert server.complaints == []
