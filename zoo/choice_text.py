@@ -43,16 +43,30 @@ def misses_text(choice: Choice, *, most: int = 5) -> tuple[str, ...]:
     return (*lines, *map(printable, choice.notes))
 
 
-def front_text(front: Front, constraints_device: str | None) -> str:
+def front_text(front: Front, device: str | None) -> str:
     """A Pareto front as a table with what is not on it counted below."""
     metrics = tuple(axis for axis in front.axes if axis not in ("latency", "size"))
-    table = _rows_table(front.rows, metrics, device=constraints_device, verdicts=False, chosen=None)
+    table = _rows_table(front.rows, metrics, device=device, verdicts=False, chosen=None)
     lines = [table, "", f"{len(front.rows)} on the front, {front.beaten} beaten by one of them"]
     if front.lacking:
         lines.append(
             f"{len(front.lacking)} not compared, e.g. {front.lacking[0][0].name}: {printable(front.lacking[0][1])}"
         )
     return "\n".join(lines)
+
+
+def front_record(front: Front) -> dict[str, object]:
+    """A Pareto front for ``--json``."""
+    metrics = tuple(axis for axis in front.axes if axis not in ("latency", "size"))
+    return {
+        "axes": front.axes,
+        "front": [row_record(row, metrics) for row in front.rows],
+        "beaten": front.beaten,
+        "not_compared": [
+            {"name": candidate.name, "digest": f"sha256:{candidate.digest}", "says": says}
+            for candidate, says in front.lacking
+        ],
+    }
 
 
 def row_record(row: Row, metrics: tuple[str, ...]) -> dict[str, object]:
@@ -65,7 +79,7 @@ def row_record(row: Row, metrics: tuple[str, ...]) -> dict[str, object]:
         "source": candidate.source,
         "format": candidate.format,
         "size_bytes": candidate.size_bytes,
-        "accuracy": {m: a for m, a in zip(metrics, row.accuracies, strict=True) if a is not None},
+        "accuracy": {m: a for m, a in zip(metrics, row.accuracies, strict=False) if a is not None},
         "latency": None if latency is None else latency_record(latency),
         "violations": [
             {"constraint": v.constraint, "says": v.says, "excess": v.excess, "missing": v.missing}

@@ -103,7 +103,7 @@ def choose(
     ref = parse_reference(reference) if isinstance(reference, str) else reference
     wanted = check_constraints(constraints)
     store = store or Store()
-    wanted = _on_this_machine(wanted, inventory)
+    wanted = on_this_machine(wanted, inventory)
     warnings: list[str] = []
     candidates: list[Candidate] = []
     if ref.remote in (None, LOCAL):
@@ -121,7 +121,7 @@ def choose(
         choice = resolve(str(ref), wanted, everything)
         if not choice.fits and not choice.misses:
             raise nowhere(store, ref, asking, _tags_of(ref, everything))
-        _check_device(wanted, everything, inventory)
+        check_device(wanted, everything, inventory)
         asked = [f"the local zoo ({store.root})"] if ref.remote in (None, LOCAL) else []
         asked += [f"{c.name} ({asking.address(c)})" for c in configs if c.name not in asking.failed]
         silent = [
@@ -145,7 +145,7 @@ def _tags_of(ref: Reference, candidates: Iterable[Candidate]) -> list[str]:
     return [f"{c.name}:{tag}" for c in candidates if c.name == ref.name for tag in c.tags]
 
 
-def _on_this_machine(wanted: Constraints, inventory: Path | None) -> Constraints:
+def on_this_machine(wanted: Constraints, inventory: Path | None) -> Constraints:
     """Where the device is this machine: its fingerprint. Others publish numbers of their machine under that name too.
 
     Raises:
@@ -164,7 +164,7 @@ def _on_this_machine(wanted: Constraints, inventory: Path | None) -> Constraints
     return msgspec.structs.replace(wanted, fingerprint=this_machine(found).fingerprint)
 
 
-def _check_device(wanted: Constraints, candidates: Iterable[Candidate], inventory: Path | None) -> None:
+def check_device(wanted: Constraints, candidates: Iterable[Candidate], inventory: Path | None) -> None:
     """Refuse a device that neither the inventory nor any measurement knows."""
     if wanted.device is None:
         return

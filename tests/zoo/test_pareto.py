@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pocketzoo.errors import BadInput
 from tests.zoo.candidates import model
-from zoo.choice_text import front_text
+from zoo.choice_text import front_record, front_text
 from zoo.constraints import Constraints
 from zoo.pareto import pareto, parse_axes
 
@@ -59,3 +59,12 @@ def test_axes() -> None:
     with pytest.raises(BadInput, match="needs --device"):
         pareto([], ("latency", "top1"))
     assert pareto([model("a", ms=1.0)], ("size", "top1")).rows[0].candidate.name == "a"
+
+
+def test_the_front_as_a_document() -> None:
+    entries = [model("a", ms=5.0), model("b"), model("d", ms=9.0, accuracy=60.0)]
+    document = msgspec.json.decode(msgspec.json.encode(front_record(pareto(entries, constraints=ON))))
+    assert [row["name"] for row in document["front"]] == ["a"]
+    assert document["front"][0]["accuracy"]["top1"]["value"] == 71.0
+    assert document["beaten"] == 1
+    assert document["not_compared"][0]["says"] == "not measured on kirin970"
