@@ -57,8 +57,8 @@ class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def asks(self) -> bool:
-        """Whether anything is asked for at all."""
-        return msgspec.structs.replace(self, prefer="accuracy", allow_published=False) != Constraints()
+        """Whether anything is asked for at all; to prefer something is to ask."""
+        return msgspec.structs.replace(self, allow_published=False) != Constraints()
 
 
 def check_constraints(wanted: Constraints) -> Constraints:

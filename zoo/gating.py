@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -57,7 +58,7 @@ def gate_check(
             return
         held = hold(gate, entry, base)
         for line in (*(f"holds: {x}" for x in held.holds), *(f"left out: {x}" for x in held.left_out)):
-            tell(f"gate against {name}: {line}")
+            tell(f"gate against {_short(name)}: {line}")
         if not held.ok:
             raise _broken(entry, name, held)
 
@@ -67,10 +68,15 @@ def gate_check(
 def _broken(entry: Entry, name: str, held: Held) -> GateBroken:
     digest = entry.artifact.digest
     return GateBroken(
-        f"{entry.artifact.name} does not hold the gate against {name}; nothing was published",
+        f"{entry.artifact.name} does not hold the gate against {_short(name)}; nothing was published",
         detail=held.broken,
         hint=f"zoo diff {name} {entry.artifact.name}@sha256:{digest}, and harness run --publish for what is missing",
     )
+
+
+def _short(name: str) -> str:
+    """A reference with twelve digits of its digest, as everywhere for people."""
+    return re.sub(r"(@sha256:[0-9a-f]{12})[0-9a-f]+", r"\1", name)
 
 
 def _require(gate: Gate, entry: Entry) -> None:

@@ -166,7 +166,7 @@ def test_a_variant_is_held_against_its_parent(share: Path, tmp_path: Path) -> No
     slow = artifact("quant", "net-quant", 70.9, parent=made_from)
     child = put(store, tmp_path, slow, "quant", measured(slow, 11.0))
     # Known in the store alone, then at the remote alone.
-    with pytest.raises(GateBroken, match=f"against net@sha256:{OLD.digest}"):
+    with pytest.raises(GateBroken, match=f"against net@sha256:{OLD.digest[:12]};"):
         gate_check(FIVE, store, remote, child, ("latest",))(None)
     push(store, remote, parent, tags=("latest",))
     elsewhere = Store(tmp_path / "elsewhere")

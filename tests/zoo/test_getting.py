@@ -209,6 +209,12 @@ def test_other_files_than_those_pinned_are_refused(store: Store, published: list
     assert Store(tmp_path / "elsewhere").names() == []
 
 
+def test_to_prefer_something_is_to_ask(store: Store, published: list[RemoteConfig]) -> None:
+    smallest = get("net", Constraints(prefer="size"), store=store, remotes=published)
+    assert smallest.pulled.entry.artifact.name == "net"
+    assert get("net", Constraints(allow_published=True), store=store, remotes=published).chosen is None
+
+
 def test_a_question_moves_no_tag(store: Store, published: list[RemoteConfig], tmp_path: Path) -> None:
     mine = make(store, tmp_path, "net-quant", None, 10.0, notes=("mine",))
     theirs = Store(tmp_path / "maker")
