@@ -21,6 +21,7 @@ from zoo.asking import Asking, decode_manifest, nowhere, pick
 from zoo.backends.protocol import LARGEST_SIGNATURE, Blob, Remote, RemoteBroken, Snapshot
 from zoo.candidate import LOCAL
 from zoo.decode import decode_measurement
+from zoo.measurement import Measurement
 from zoo.progress import Progress
 from zoo.receive import Received, Source, receive, sound
 from zoo.reference import LATEST, Reference, parse_reference
@@ -222,15 +223,23 @@ def _take(
         tag = ref.tag or LATEST if ref.digest is None else None
         tags = (tag,) if tag is not None and snapshot.tags.get(tag) == digest else ()
         warnings += _replaced(store, artifact, tags)
+        # Before the manifest: a pull that is killed in between would leave an entry that nobody asks about again.
+        new, problems = _new_measurements(store, artifact, snapshot, asking.remote(config))
+        known = _holds(store, artifact)
+        if not known:
+            for name, (data, _) in new.items():
+                write_atomically(_measurements(store, digest) / name, data)
         store.enter(artifact, tags=tags)
-    added, problems = _take_measurements(store, artifact, snapshot, asking.remote(config))
+        if known:
+            for _, measurement in new.values():
+                store.attach(measurement)
     return Pulled(
         entry=store.get(Reference(artifact.name, digest=digest)),
         source=config.name,
         address=asking.address(config),
         fetched=sum(came.fetched for came in received),
         resumed=sum(came.resumed for came in received),
-        measurements=added,
+        measurements=len(new),
         warnings=(*warnings, *problems),
     )
 
@@ -305,38 +314,57 @@ def _receive_all(
     return [came[record.sha256] for record in artifact.files]
 
 
-def _take_measurements(
+def _measurements(store: Store, digest: str) -> Path:
+    return store.root / "measurements" / digest
+
+
+def _holds(store: Store, artifact: Artifact) -> bool:
+    try:
+        store.get(Reference(artifact.name, digest=artifact.digest))
+    except PocketzooError:
+        return False
+    return True
+
+
+def _new_measurements(
     store: Store, artifact: Artifact, snapshot: Snapshot, remote: Remote
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[dict[str, tuple[bytes, Measurement]], tuple[str, ...]]:
     """Fetch the measurements that are new, each held against the hash in its name; what is wrong is left out."""
     digest = artifact.digest
-    here = store.root / "measurements" / digest
-    new = [name for name in snapshot.measurements.get(digest, ()) if not (here / name).exists()]
+    here = _measurements(store, digest)
+    names = [name for name in snapshot.measurements.get(digest, ()) if not (here / name).exists()]
     left = MOST_RECORD_BYTES
-    added, problems = 0, []
+    found: dict[str, tuple[bytes, Measurement]] = {}
+    problems = []
     with ThreadPoolExecutor(RECORDS_AT_ONCE, thread_name_prefix="measurement") as threads:
-        for start in range(0, len(new), RECORDS_AT_ONCE):
-            names = new[start : start + RECORDS_AT_ONCE]
-            jobs = [threads.submit(remote.measurement, artifact.name, digest, name) for name in names]
-            for name, job in zip(names, jobs, strict=True):
+        for start in range(0, len(names), RECORDS_AT_ONCE):
+            some = names[start : start + RECORDS_AT_ONCE]
+            jobs = [threads.submit(remote.measurement, artifact.name, digest, name) for name in some]
+            for name, job in zip(some, jobs, strict=True):
                 try:
                     data = job.result()
                     left -= len(data)
-                    added += _attach(store, digest, name, data, remote.address)
+                    found[name] = data, checked_measurement(digest, name, data, remote.address)
                 except PocketzooError as error:
                     problems.append(f"left out the measurement {name}: {error.what}")
             if left < 0:
-                skipped = len(new) - start - len(names)
+                skipped = len(names) - start - len(some)
                 problems.append(f"left out {skipped} measurements: more than {MOST_RECORD_BYTES:,} bytes of them")
                 break
-    return added, tuple(problems)
+    return found, tuple(problems)
 
 
-def _attach(store: Store, digest: str, name: str, data: bytes, where: str) -> bool:
+def checked_measurement(digest: str, name: str, data: bytes, where: str) -> Measurement:
+    """Decode a remote's measurement file of an entry's digest, held against the key and hash in its name.
+
+    Raises:
+        RemoteBroken: it is another one.
+        BadInput: it is no measurement, or of a schema this version does not read.
+    """
     key, _, tail = name.removesuffix(".json").partition("-")
     if sha256_bytes(data)[:16] != tail:
         raise RemoteBroken("its content is not what its name says", where=where)
     measurement = decode_measurement(data, where)
     if measurement.artifact_sha256 != digest or measurement.job_key != key:
         raise RemoteBroken("it belongs to another file or cell", where=where)
-    return store.attach(measurement)
+    return measurement

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from pocketzoo.errors import Interrupted, PocketzooError
 from pocketzoo.files import CHUNK, sha256_file
 from zoo.artifact import FileRecord
-from zoo.backends.protocol import Blob, RemoteBroken, RemoteUnavailable
+from zoo.backends.protocol import Blob, RemoteBroken, RemoteBusy, RemoteUnavailable
 from zoo.progress import Progress, Silent
 from zoo.store import Store
 
@@ -131,6 +131,7 @@ class _Transfer:
             for _ in range(2):  # one that was wrong is asked once more, from the beginning
                 try:
                     self._from(source)
+                    self._progress.end(self._record.sha256, f"from {source.address}")
                     return source.address
                 except Interrupted:
                     raise
@@ -178,6 +179,8 @@ class _Transfer:
                     where=source.address,
                     hint="run the same command again; what has come is kept",
                 )
+            except RemoteBusy:
+                raise
             except RemoteUnavailable as error:
                 broke = error
             # Further than ever counts; a server that cannot start in the middle may break off for ever.
@@ -258,7 +261,8 @@ def _why(record: FileRecord, errors: list[PocketzooError]) -> PocketzooError:
     if not errors:
         return RemoteUnavailable(f"no remote has {record.name} (sha256:{record.sha256})", hint="zoo remote list")
     last = errors[-1]
-    others = [f"{error.what}{f' ({error.where})' if error.where else ''}" for error in errors[:-1]]
+    before = [error for error in errors[:-1] if (error.what, error.where) != (last.what, last.where)]
+    others = [f"{error.what}{f' ({error.where})' if error.where else ''}" for error in before]
     last.detail = tuple(dict.fromkeys([*last.detail, *others]))
     return last
 

@@ -184,7 +184,22 @@ def open_remote(config: RemoteConfig) -> Remote:
         from zoo.backends.directory import open_directory
 
         return open_directory(Path(unquote(parts.path)), read_only=config.read_only)
-    raise BadInput(f"no remote of the kind {parts.scheme!r} is known", hint="zoo remote add --help")
+    if parts.scheme == "hf":
+        from importlib import import_module
+
+        hub: Remote = import_module("zoo.backends.hub").open_hub(config.url)
+        return hub
+    if parts.scheme in ("http", "https"):
+        from zoo.backends.http import open_http
+
+        return open_http(config.url, name=config.name)
+    if parts.scheme == "sftp":
+        from zoo.backends.sftp import open_sftp
+
+        return open_sftp(config.url, read_only=config.read_only)
+    from zoo.backends.bucket import open_bucket
+
+    return open_bucket(config.url, read_only=config.read_only)
 
 
 def check_url(text: str) -> str:

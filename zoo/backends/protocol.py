@@ -29,6 +29,10 @@ class RemoteUnavailable(WorkFailed):
     """The remote does not answer, breaks off, or answers with an error of its own; the same command may work later."""
 
 
+class RemoteBusy(RemoteUnavailable):
+    """The remote asks to be left alone for longer than a command waits; it is not asked again by the same command."""
+
+
 class RemoteDenied(WorkFailed):
     """The remote wants a (better) token, key or permission."""
 

@@ -162,7 +162,6 @@ class TreeRemote:
         milliseconds later, the later of two writers wins the tag, and both entries are there.
         """
         self._unmoved(change, base)
-        present = set(self._names(f"measurements/{change.digest}")) if change.measurements else set()
         manifest = f"entries/{change.name}/{change.digest}.json"
         signature = f"signatures/{change.name}/{change.digest}.json"
         sent = [
@@ -171,6 +170,7 @@ class TreeRemote:
         for record in sent:
             self._files.write(_blob(record.sha256), change.blobs[record])
         changed = bool(sent)
+        present = set(self._names(f"measurements/{change.digest}")) if change.measurements else set()
         for file_name, data in change.measurements.items():
             if file_name not in present:
                 self._files.write(f"measurements/{change.digest}/{file_name}", data)
