@@ -53,7 +53,7 @@ def published(table: str | None, as_json: bool) -> None:
     from reports import beside
     from reports.claims import check
     from reports.render.markdown import terminal
-    from reports.render.wording import visible
+    from zoo.markdown import visible
 
     if table is None:
         found = [load(name) for name in names()]

@@ -9,9 +9,9 @@ from reports import tables
 from reports.cells import DeviceKey, Setup, setup_of
 from reports.compare import Interval
 from reports.render import markdown
-from reports.render.wording import visible
 from reports.values import Table, Value
 from reports.view import View
+from zoo.markdown import visible
 from zoo.measurement import Measurement
 
 LEGEND = """\

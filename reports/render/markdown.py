@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from tabulate import tabulate
 
-from reports.render.wording import basis, figure, legend, marks_of, second_hand, visible
+from reports.render.wording import basis, figure, legend, marks_of, second_hand
 from reports.values import Missing, Table, Text, Value
+from zoo.markdown import code, escape, visible
 
-# All ASCII punctuation that can begin or end some construct: emphasis, code, links, images, HTML, entities, table
-# cells, strike-through, mathematics, mentions, automatic links. A backslash before it is dropped by every renderer.
-# An underscore inside a word and a colon before a space or between digits do nothing, so they stay readable.
-_ACTIVE = re.compile(r"[\\`*\[\]<>|~$&@]|_(?!(?<=[^\W_]_)[^\W_])|:(?!\s|$|(?<=\d:)\d)")
-# At the beginning of a paragraph these would make a heading, list, quote or rule.
-_LEADING = re.compile(r"^(?:(?P<number>\d+)(?=[.)](?:\s|$))|(?=[#+=-]+(?:\s|$)))")
-
-
-def escape(text: str) -> str:
-    """Text that Markdown shows as it is, inside a table cell or a paragraph, in one line."""
-    escaped = _ACTIVE.sub(lambda found: "\\" + found[0], visible(text).strip())
-    escaped = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", escaped)
-    return _LEADING.sub(lambda found: f"{found['number'] or ''}\\", escaped, count=1)
-
-
-def code(text: str) -> str:
-    """Text as inline code, fenced with more backticks than it holds; pipes stay inside their cell."""
-    shown = visible(text).strip() or " "
-    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
-    return f"{fence}{pad}{shown}{pad}{fence}".replace("|", "\\|")
+__all__ = ["cell", "code", "escape", "table", "terminal"]
 
 
 def cell(value: Value) -> str:

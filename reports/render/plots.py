@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reports.drawings import Scaling, Spread, Trade
 from reports.numbers import ms_text
-from reports.render.wording import visible
+from zoo.markdown import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

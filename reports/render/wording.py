@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from reports.numbers import half_width_text, ms_text, size_text
 from reports.values import Change, Latency, Missing, Ratio, Score, Size, Table, Text, Value
-
-
-def visible(text: str) -> str:
-    """Text in one line in which nothing is hidden: what does not print is spelled as its escape (a newline as ``\\n``).
-
-    Control characters could break a table or drive a terminal; invisible and direction-changing ones could make a
-    name read as another.
-    """
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+from zoo.markdown import visible
 
 
 def figure(value: Value) -> str:

@@ -11,9 +11,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from reports.render import markdown
-from reports.render.wording import legend, visible
+from reports.render.wording import legend
 from reports.values import Column, Latency, Missing, Ratio, Score, Table, Text
 from tests.reports.records import HOSTILE
+from zoo.markdown import visible
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 NASTY = st.one_of(
