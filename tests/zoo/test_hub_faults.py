@@ -235,7 +235,7 @@ class TestTokens:
         nobody = remote_at(hub, token="")
         assert nobody.names() == (change.name,)
         assert fetched(nobody, change) == CONTENT
-        with pytest.raises(RemoteDenied):
+        with pytest.raises(RemoteDenied, match="wants a token"):
             nobody.put(change_for(tmp_path, "another"), None)
 
     def test_a_private_repository_is_not_seen_without_the_token(self, hub: HubServer, tmp_path: Path) -> None:
@@ -246,6 +246,7 @@ class TestTokens:
         nobody = remote_at(hub, token="")
         assert nobody.names() == ()
         assert nobody.snapshot(change.name) is None
+        assert nobody.address.endswith(", without a token")
         assert fetched(private, change) == b"weights" * 1000
 
     def test_a_gated_repository_shows_its_numbers_and_not_its_files(

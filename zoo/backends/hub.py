@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pocketzoo.errors import BadInput, WorkFailed
+from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from zoo.artifact import FileRecord
 from zoo.backends.hub_client import HOSTED, HubClient
 from zoo.backends.hub_errors import Absent, Missing, Stumbled
@@ -43,6 +43,7 @@ from zoo.backends.hub_layout import (
     carded,
     decode_tags,
     plan,
+    with_base,
 )
 from zoo.backends.protocol import (
     LARGEST_MANIFEST,
@@ -60,6 +61,7 @@ from zoo.backends.protocol import (
     Snapshot,
     moved,
 )
+from zoo.card_data import relation_of
 from zoo.decode import decode_artifact
 from zoo.reference import DIGEST, LONGEST_NAME, NAME, matches
 
@@ -136,8 +138,8 @@ class HubRemote:
 
     @property
     def address(self) -> str:
-        """See :class:`Remote`."""
-        return self._client.address
+        """See :class:`Remote`. Says so where no token was sent: to nobody a private repository is none."""
+        return f"{self._client.address}, without a token" if self._client.asked_by_nobody else self._client.address
 
     def names(self) -> tuple[str, ...]:
         """See :class:`Remote`. Of an owner's repositories, those whose card has the tag ``pocketzoo``."""
@@ -373,6 +375,8 @@ class HubRemote:
                     hint="zoo verify",
                 )
             self._send(repository, one)
+        if CARD in todo.small:
+            todo.small[CARD] = self._with_parent(change, todo.small[CARD])
         small = {inside + path: data for path, data in todo.small.items()}
         if inside and CARD not in small and not self._has_front(repository, held):
             small[CARD] = carded(f"# {repository}\n\nModels published with pocketzoo, one in each folder.\n".encode())
@@ -389,6 +393,18 @@ class HubRemote:
                 commit_message=f"Publish {change.name}@sha256:{change.digest[:12]}",
                 parent_commit=held.revision,
             )
+
+    def _with_parent(self, change: Change, card: bytes) -> bytes:
+        """The Hub draws a family tree where a card names the parent's repository; only one that is there is named."""
+        parent = decode_artifact(change.manifest, change.name).parent
+        if parent is None or self._place.repository is not None or "--" in parent.name:
+            return card
+        repository = self._repository(parent.name)
+        try:
+            self._head(repository)
+        except PocketzooError:  # a family tree is no reason to fail
+            return card
+        return with_base(card, repository, relation_of(parent.relation))
 
     def _send(self, repository: str, one: CommitOperationAdd) -> None:
         self._client.ask(lambda api: api.preupload_lfs_files(repository, [one]))
