@@ -17,19 +17,19 @@ from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketzoo.errors import BadInput
+from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_bytes
 from tests.contracts.remote_contract import RemoteContract, change_for, fetched
 from tests.lab.hub import HubServer
 from tests.records import measurement_for
 from tests.zoo.conftest import artifact_for
+from tests.zoo.hubs import TOKEN, remote_at
 from zoo.artifact import Artifact, FileRecord, Parent, encode
-from zoo.backends.hub import open_hub, parse_place
+from zoo.backends.hub import open_hub
+from zoo.backends.hub_place import parse_place
 from zoo.backends.protocol import Change, Published, Remote
 from zoo.push import push
 from zoo.store import Store
-
-TOKEN = "hf_ThisTokenIsSecret0123456789"
 
 
 @pytest.fixture
@@ -37,10 +37,6 @@ def hub() -> Iterator[HubServer]:
     with HubServer(tokens=(TOKEN,), page=7) as server:
         yield server
     assert server.complaints == []
-
-
-def remote_at(hub: HubServer, url: str = "hf://acme", token: str = TOKEN) -> Remote:
-    return open_hub(url, token=token, endpoint=hub.endpoint)
 
 
 class TestOneRepositoryForEachName(RemoteContract):
@@ -185,6 +181,13 @@ class TestLayout:
         hub.asked.clear()
         assert not push(mine, remote_at(hub), mine.get("tiny-model"), tags=("latest",)).changed
         assert hub.sent("GET", "/measurements/") == []
+
+    @pytest.mark.parametrize("ignored", [r"\.tflite$", r"entries/"])
+    def test_a_gitignore_that_would_take_a_file_out_is_told(self, hub: HubServer, tmp_path: Path, ignored: str) -> None:
+        hub.ignored = ignored
+        with pytest.raises(WorkFailed, match="gitignore"):
+            put(remote_at(hub), change_for(tmp_path))
+        assert remote_at(hub).snapshot("tiny-model") is None
 
     def test_one_repository_for_all_names_has_a_card_of_its_own(self, hub: HubServer, tmp_path: Path) -> None:
         remote = remote_at(hub, "hf://acme/zoo")
