@@ -35,14 +35,23 @@ def list_(as_json: bool) -> None:
 
 @click.command()
 @click.argument("reference", metavar="REF")
+@click.option("--card", "as_card", is_flag=True, help="Print its README.md as a remote would show it.")
 @command.reporting_options
-def show(reference: str, as_json: bool) -> None:
+def show(reference: str, as_card: bool, as_json: bool) -> None:
     """One model: files, inputs, accuracy, lineage and every latency with its verdict."""
     from zoo.store import Store
     from zoo.text import entry_text
 
     entry = Store().get(reference)
-    if as_json:
+    if as_card:
+        from zoo.card import card
+
+        text = card(entry.artifact, entry.measurements, tags=entry.tags)
+        if as_json:
+            command.print_json({"name": entry.artifact.name, "digest": f"sha256:{entry.artifact.digest}", "card": text})
+        else:
+            click.echo(text, nl=False)
+    elif as_json:
         command.print_json({**listing_record(entry), "artifact": entry.artifact, "measurements": entry.measurements})
     else:
         command.tell(entry_text(entry))
