@@ -103,7 +103,7 @@ def choose(
     ref = parse_reference(reference) if isinstance(reference, str) else reference
     wanted = check_constraints(constraints)
     store = store or Store()
-    wanted = _on_this_machine(wanted, inventory)
+    wanted = on_this_machine(wanted, inventory)
     warnings: list[str] = []
     candidates: list[Candidate] = []
     if ref.remote in (None, LOCAL):
@@ -137,7 +137,7 @@ def local_candidates(store: Store, warnings: list[str]) -> list[Candidate]:
     def problem(error: PocketzooError) -> None:
         warnings.append(f"left out: {error.what}{f' ({error.where})' if error.where else ''}")
 
-    return [candidate(e.artifact, LOCAL, e.tags, e.measurements) for e in store.entries(problem)]
+    return store.candidates(on_problem=problem)
 
 
 def _tags_of(ref: Reference, candidates: Iterable[Candidate]) -> list[str]:
@@ -145,7 +145,7 @@ def _tags_of(ref: Reference, candidates: Iterable[Candidate]) -> list[str]:
     return [f"{c.name}:{tag}" for c in candidates if c.name == ref.name for tag in c.tags]
 
 
-def _on_this_machine(wanted: Constraints, inventory: Path | None) -> Constraints:
+def on_this_machine(wanted: Constraints, inventory: Path | None) -> Constraints:
     """Where the device is this machine: its fingerprint. Others publish numbers of their machine under that name too.
 
     Raises:

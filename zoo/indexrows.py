@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import msgspec
 from pocketzoo.errors import PocketzooError
 from zoo.artifact import Accuracy, Artifact
 from zoo.candidate import LOCAL, Candidate, CellFacts, cell_facts
-from zoo.index import ABSENT, UNSETTLED, EntryRow, Seen, Stale, Stamp, stamp
+from zoo.index import ABSENT, UNSETTLED, EntryRow, Listed, Seen, Stale, Stamp, Top1, stamp
 from zoo.indexfile import IndexDamaged
 from zoo.kept import read_manifest, read_measurement
 from zoo.reference import DIGEST, NAME, TAG, matches
@@ -217,6 +217,22 @@ def _cells(database: sqlite3.Connection, seen: Seen, device: str | None) -> dict
 
 def _by_time(cell: CellFacts) -> tuple[str, str]:
     return cell.time, cell.job_key
+
+
+def listed(artifact: Artifact, tags: Iterable[str], measurements: int) -> Listed:
+    """An artifact from anywhere as a row of a list."""
+    row, top1 = _row(artifact, UNSETTLED), artifact.metric("top1")
+    return Listed(
+        row.name,
+        row.digest,
+        tuple(tags),
+        row.format,
+        row.task,
+        row.size_bytes,
+        Top1(top1.value, top1.samples, top1.provenance) if top1 else None,
+        row.accuracy,
+        measurements,
+    )
 
 
 def _row(artifact: Artifact, at: Stamp) -> EntryRow:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from zoo.index import Listed
 
 NO_VALUE = "-"
-_HEADERS = ("Model", "Tags", "Format", "Size", "Top-1", "Measured cells", "Digest")
+_HEADERS = ("Model", "Tags", "Format", "Size", "Top-1", "", "Digest")
 _RIGHT = (False, False, False, True, True, True, False)
 
 
@@ -41,13 +41,13 @@ def accuracy_text(accuracy: Percentage | None) -> str:
     return f"{accuracy.value:.1f}% ({right}/{accuracy.samples})"
 
 
-def list_table(rows: Sequence[Listed]) -> str:
+def list_table(rows: Sequence[Listed], *, measured: str = "Measured cells") -> str:
     """One line per entry: name, tags, format, size, top-1, how many measurements, digest.
 
-    Columns are made here: tabulate takes seconds for ten thousand rows.
+    Columns are made here: tabulate takes seconds for ten thousand rows. ``measured`` heads the number of measurements.
     """
     return columns(
-        _HEADERS,
+        [header or measured for header in _HEADERS],
         [
             (
                 row.name,
@@ -66,9 +66,8 @@ def list_table(rows: Sequence[Listed]) -> str:
 
 def columns(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
     """A table as tabulate's "simple" has it; ``right`` tells which columns are aligned to the right."""
-    widths = [
-        max(len(header), max(map(len, column), default=0)) for header, *column in zip(headers, *rows, strict=True)
-    ]
+    by_column = list(zip(headers, *rows, strict=True))
+    widths = [max(map(len, column)) for column in by_column]
     shape = "  ".join(f"%{'' if on_right else '-'}{width}s" for width, on_right in zip(widths, right, strict=True))
     ruled = (headers, ["-" * width for width in widths], *rows)
     return "\n".join([(shape % tuple(row)).rstrip() for row in ruled])
