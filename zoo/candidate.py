@@ -13,7 +13,7 @@ LOCAL = "local"
 """``Candidate.source`` of the store on this machine; any other source is the name of a remote."""
 
 
-class CellFacts(Struct, frozen=True, kw_only=True):
+class CellFacts(Struct, frozen=True, kw_only=True, gc=False):
     """One measurement without its samples. Latencies in milliseconds; ``centre_ms`` None where the cell failed."""
 
     job_key: str

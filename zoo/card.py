@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from zoo.artifact import Accuracy, Artifact, TensorSpec
 from zoo.card_data import front_matter, metadata
+from zoo.list_text import NO_VALUE, accuracy_text, megabytes
 from zoo.markdown import code, escape, fenced
 from zoo.measurement import Measurement
-from zoo.text import NO_VALUE, accuracy_text, latest_per_cell, megabytes, millions, milliseconds
+from zoo.text import latest_per_cell, millions, milliseconds
 
 
 def card(artifact: Artifact, measurements: Sequence[Measurement] = (), *, tags: Sequence[str] = ()) -> str:

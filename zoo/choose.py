@@ -137,7 +137,7 @@ def local_candidates(store: Store, warnings: list[str]) -> list[Candidate]:
     def problem(error: PocketzooError) -> None:
         warnings.append(f"left out: {error.what}{f' ({error.where})' if error.where else ''}")
 
-    return [candidate(e.artifact, LOCAL, e.tags, e.measurements) for e in store.entries(problem)]
+    return store.candidates(on_problem=problem)
 
 
 def _tags_of(ref: Reference, candidates: Iterable[Candidate]) -> list[str]:

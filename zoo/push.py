@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from zoo.store import Entry, Store
 MOST_TRIES = 40
 """Each lost try means that somebody else published under the name, so this is a bound on others' luck, not on ours."""
 _PAUSE_S = 0.05
+MOST_OF_OTHERS = 200
+"""So many measurements of others are read for the card; each holds every raw sample."""
 
 
 def push(
@@ -71,14 +74,15 @@ def push(
             if check is not None:
                 check(base)
             there = set(base.measurements.get(artifact.digest, ())) if base else set()
+            measurements = _measurements(store, artifact.digest, there, on_problem)
             change = Change(
                 name=artifact.name,
                 digest=artifact.digest,
                 manifest=encode(artifact),
                 blobs=blobs,
                 tags=tuple(tags),
-                measurements=_measurements(store, artifact.digest, there, on_problem),
-                card=card if card is not None else _card(entry),
+                measurements=measurements,
+                card=card if card is not None else _card(store, remote, entry, base, tags, bool(measurements)),
                 signature=signature if signature is not None else stored_signature(store, artifact),
                 resend=resend,
             )
@@ -118,8 +122,22 @@ def _measurements(
     return found
 
 
-def _card(entry: Entry) -> bytes:
-    """Until a card is generated: what it is, and how to get it."""
+def _card(store: Store, remote: Remote, entry: Entry, base: Snapshot | None, tags: Sequence[str], news: bool) -> bytes:
+    """The README.md of what will be there: also with the latencies that others published for this file.
+
+    Where nothing is new nothing is written, and nobody is asked for theirs.
+    """
+    from zoo.card import card
+
     artifact = entry.artifact
-    lines = [f"# {artifact.name}", "", f"`sha256:{artifact.digest}`", "", f"    zoo pull {artifact.name}", ""]
-    return "\n".join(lines).encode()
+    known = base or Snapshot(name=artifact.name, manifests={}, tags={})
+    pointing = {tag for tag, digest in known.tags.items() if digest == artifact.digest}
+    new = news or known.manifests.get(artifact.digest) != encode(artifact) or not pointing.issuperset(tags)
+    theirs = []
+    held = store.root / "measurements" / artifact.digest
+    missing = [name for name in known.measurements.get(artifact.digest, ()) if not (held / name).exists()]
+    for name in missing[:MOST_OF_OTHERS] if new else ():
+        data = remote.measurement(artifact.name, artifact.digest, name)
+        with contextlib.suppress(PocketzooError):  # of an unknown schema, or damaged: not ours to judge, nor to show
+            theirs.append(decode_measurement(data, name))
+    return card(artifact, (*entry.measurements, *theirs), tags=sorted(pointing.union(tags))).encode()

@@ -5,19 +5,22 @@
       entries/NAME/DIGEST.json            the artifact's canonical manifest
       tags/NAME/TAG                       the digest a tag stands for
       measurements/DIGEST/KEY-HASH.json   one measurement each, append-only
+      partial/DIGEST                      a file that is being received (:mod:`zoo.receive`)
+      leases/                             what is in use (:mod:`zoo.lease`)
+      roots/HASH                          where a lock file is that pins entries
+      index/                              what is derived from all that, for speed (:mod:`zoo.index`)
 
 A reader never sees half an entry: blobs come first, the manifest is renamed into place when they are all there, the
 tag last. Measurements are files of their own, so that numbers can be added without touching the weights, and two
-publishers lose nothing.
+publishers lose nothing. Nothing is taken away here: :mod:`zoo.collect` does that.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,19 +29,27 @@ from pocketzoo.files import CHUNK, replacing, sha256_bytes, sha256_file, write_a
 from pocketzoo.home import home
 from pocketzoo.names import did_you_mean
 from zoo.artifact import Artifact, FileRecord, encode
-from zoo.decode import decode_artifact, decode_measurement
+from zoo.candidate import Candidate
+from zoo.decode import decode_artifact
 from zoo.export import export_files
+from zoo.index import Index, Listed
+from zoo.kept import measurement_file, read_manifest, read_measurement
+from zoo.lease import lease, registering
 from zoo.measurement import Measurement
 from zoo.reference import DIGEST, LATEST, NAME, TAG, Reference, check_tag, matches, parse_reference
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An artifact with the tags that point to it and the measurements published for it, oldest first."""
+    """An artifact with the tags that point to it and the measurements published for it, oldest first.
+
+    ``problems`` holds an error for each measurement that is damaged and therefore left out.
+    """
 
     artifact: Artifact
     tags: tuple[str, ...]
     measurements: tuple[Measurement, ...]
+    problems: tuple[PocketzooError, ...] = ()
 
 
 def _raise(problem: PocketzooError) -> None:
@@ -58,32 +69,64 @@ class Store:
     # reading
 
     def entries(self, on_problem: Callable[[PocketzooError], None] = _raise) -> Iterator[Entry]:
-        """Every entry, by name, then by digest.
+        """Every entry, by name, then by digest, read from its files; :meth:`listing` is the fast way.
 
         Args:
-            on_problem: called with the error of an entry that cannot be read, which is then left out; by default the
-                error is raised.
+            on_problem: called with the error of an entry that cannot be read, which is then left out, and of each
+                measurement that is damaged, which is then missing from its entry; by default the error is raised.
         """
         for name in self.names():
             tags = self._tags(name)
             for path in sorted((self.root / "entries" / name).glob("*.json")):
                 try:
-                    yield self._read(name, path.stem, tags)
+                    entry = self._read(name, path.stem, tags)
+                except FileNotFoundError:
+                    continue  # removed meanwhile
                 except PocketzooError as problem:
                     on_problem(problem)
+                    continue
+                for damaged in entry.problems:
+                    on_problem(damaged)
+                yield entry
 
     def names(self) -> list[str]:
         """The names of all entries, sorted."""
-        folder = self.root / "entries"
-        if not folder.is_dir():
+        try:
+            found = os.listdir(self.root / "entries")  # noqa: PTH208  names, not paths
+        except FileNotFoundError:
             return []
-        return sorted(path.name for path in folder.iterdir() if matches(NAME, path.name) and any(path.glob("*.json")))
+        return sorted(name for name in found if matches(NAME, name) and self._has_entries(name))
+
+    def listing(self, on_problem: Callable[[PocketzooError], None] = _raise) -> list[Listed]:
+        """What ``zoo list`` shows of every entry, by name, then by digest; through the index.
+
+        Args:
+            on_problem: as for :meth:`entries`.
+        """
+        return Index(self.root).listing(on_problem)
+
+    def candidates(
+        self,
+        names: Iterable[str] | None = None,
+        device: str | None = None,
+        *,
+        on_problem: Callable[[PocketzooError], None] = _raise,
+    ) -> list[Candidate]:
+        """Entries as choices, by name, then by digest, without samples; through the index.
+
+        Args:
+            names: of these names only; default: all.
+            device: with the cells of this device only; default: of all devices.
+            on_problem: as for :meth:`entries`.
+        """
+        return Index(self.root).candidates(names, device, on_problem)
 
     def get(self, reference: str | Reference) -> Entry:
         """The entry a reference means.
 
         Raises:
-            BadInput: not a reference; no such name (with the nearest ones), tag or digest; a damaged manifest.
+            BadInput: not a reference; no such name (with the nearest ones), tag or digest; a damaged manifest. A
+                damaged measurement is left out (``Entry.problems``).
         """
         ref = parse_reference(reference) if isinstance(reference, str) else reference
         if ref.remote:
@@ -91,9 +134,8 @@ class Store:
                 f"no remote is called {ref.remote!r}: this zoo holds local entries",
                 hint=f"zoo show {Reference(ref.name, ref.tag, ref.digest)}",
             )
-        names = self.names()
-        if ref.name not in names:
-            raise self._unknown_name(ref.name, names)
+        if not self._has_entries(ref.name):
+            raise self._unknown_name(ref.name, self.names())
         tags = self._tags(ref.name)
         digest = ref.digest or tags.get(ref.tag or LATEST)
         if digest is None and ref.tag is None and not tags:
@@ -149,11 +191,12 @@ class Store:
         """
         for tag in tags:
             check_tag(tag)
-        for record in artifact.files:
-            if record.name not in files:
-                raise BadInput(f"{artifact.name}: no file given for {record.name}")
-            self.keep(files[record.name], record)
-        return self.enter(artifact, tags=tags)
+        with self.lease(record.sha256 for record in artifact.files):
+            for record in artifact.files:
+                if record.name not in files:
+                    raise BadInput(f"{artifact.name}: no file given for {record.name}")
+                self.keep(files[record.name], record)
+            return self.enter(artifact, tags=tags)
 
     def enter(self, artifact: Artifact, *, tags: tuple[str, ...] = ()) -> Entry:
         """Add or update an entry whose files the store holds already (:meth:`keep`).
@@ -161,15 +204,18 @@ class Store:
         Raises:
             WorkFailed: a file is not there.
         """
-        for record in artifact.files:
-            self.file(record)
         for tag in tags:
             check_tag(tag)
         manifest = encode(artifact)
         decode_artifact(manifest, artifact.name)  # what is written can be read again
-        write_atomically(self._manifest(artifact.name, artifact.digest), manifest)
-        for tag in tags:
-            write_atomically(self.root / "tags" / artifact.name / tag, artifact.digest.encode())
+        with self.lease(record.sha256 for record in artifact.files):
+            for record in artifact.files:
+                self.file(record)  # from here on it stays: the lease came first (docs/decisions/0501)
+            write_atomically(self._manifest(artifact.name, artifact.digest), manifest)
+            if tags:
+                with registering(self.root):
+                    for tag in tags:
+                        write_atomically(self.root / "tags" / artifact.name / tag, artifact.digest.encode())
         return self._read(artifact.name, artifact.digest, self._tags(artifact.name))
 
     def keep(self, source: Path, record: FileRecord) -> Path:
@@ -179,10 +225,13 @@ class Store:
             WorkFailed: ``source`` is not the file that ``record`` describes.
         """
         path = self.blob(record.sha256)
-        if path.is_file() and path.stat().st_size == record.size and sha256_file(path) == record.sha256:
-            return path
-        _copy_checked(source, path, record)
-        path.chmod(0o444)  # the weights of an entry never change; a stray write fails instead of corrupting
+        with self.lease([record.sha256]):
+            if path.is_file() and path.stat().st_size == record.size and sha256_file(path) == record.sha256:
+                with contextlib.suppress(PermissionError):  # another user's file; the lease alone protects it then
+                    os.utime(path)  # whoever enters it later has the grace period from now on
+                return path
+            _copy_checked(source, path, record)
+            path.chmod(0o444)  # the weights of an entry never change; a stray write fails instead of corrupting
         return path
 
     def partial(self, sha256: str) -> Path:
@@ -197,22 +246,17 @@ class Store:
         received.replace(path)
         return path
 
-    @contextmanager
-    def lease(self, digests: Iterable[str]) -> Iterator[None]:
-        """Blobs with these digests are in use inside the block; :mod:`zoo.collect` leaves them alone, in any process.
+    def lease(self, digests: Iterable[str]) -> AbstractContextManager[None]:
+        """Files and entries with these digests are in use inside the block: nobody takes them away, in any process.
 
         The lease is a locked file, so that it ends with its process, however that ends.
         """
-        folder = self.root / "leases"
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, suffix=".lease")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            os.write(handle, "\n".join(sorted(set(digests))).encode())
-            yield
-        finally:
-            Path(name).unlink(missing_ok=True)
-            os.close(handle)
+        return lease(self.root, digests)
+
+    def remember_lock(self, path: Path) -> None:
+        """From now on what the lock file at ``path`` names is not collected, as long as that file is there."""
+        place = os.fsencode(path.absolute())
+        write_atomically(self.root / "roots" / sha256_bytes(place), place)
 
     def attach(self, measurement: Measurement) -> bool:
         """Add a measurement to the entries of its artifact.
@@ -223,18 +267,18 @@ class Store:
         Raises:
             BadInput: no entry has the artifact's digest.
         """
-        digest = measurement.artifact_sha256
-        if not any(self._manifest(name, digest).exists() for name in self.names()):
-            raise BadInput(
-                f"no entry has the digest {digest}; a measurement belongs to a file",
-                where=str(self.root),
-                hint="zoo add FILE --name NAME",
-            )
-        data = encode(measurement)
-        path = self.root / "measurements" / digest / f"{measurement.job_key}-{sha256_bytes(data)[:16]}.json"
-        if path.exists():
-            return False
-        write_atomically(path, data)
+        digest, data = measurement.artifact_sha256, encode(measurement)
+        path = self.root / "measurements" / digest / measurement_file(measurement.job_key, data)
+        with self.lease([digest]):
+            if not self._holds(digest, measurement.model):
+                raise BadInput(
+                    f"no entry has the digest {digest}; a measurement belongs to a file",
+                    where=str(self.root),
+                    hint="zoo add FILE --name NAME",
+                )
+            if path.exists():
+                return False
+            write_atomically(path, data)
         return True
 
     def export(self, entry: Entry, target: Path, *, force: bool = False) -> list[Path]:
@@ -251,6 +295,20 @@ class Store:
     def _manifest(self, name: str, digest: str) -> Path:
         return self.root / "entries" / name / f"{digest}.json"
 
+    def _has_entries(self, name: str) -> bool:
+        try:
+            with os.scandir(self.root / "entries" / name) as found:
+                return any(file.name.endswith(".json") for file in found)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def _holds(self, digest: str, likely: str) -> bool:
+        """Whether an entry has this digest; ``likely`` is the name that is looked at first."""
+        entries = self.root / "entries"
+        if (entries / likely / f"{digest}.json").exists():
+            return True
+        return entries.is_dir() and any((name / f"{digest}.json").exists() for name in entries.iterdir())
+
     def _tags(self, name: str) -> dict[str, str]:
         folder = self.root / "tags" / name
         tags = {}
@@ -263,23 +321,19 @@ class Store:
         return tags
 
     def _read(self, name: str, digest: str, tags: Mapping[str, str]) -> Entry:
-        path = self._manifest(name, digest)
-        artifact = decode_artifact(path.read_bytes(), str(path))
-        if artifact.name != name or artifact.digest != digest:
-            raise BadInput(
-                f"the manifest says {artifact.name}@sha256:{artifact.digest}, its place says {name}@sha256:{digest}",
-                where=str(path),
-                hint="zoo verify",
-            )
+        artifact = read_manifest(self._manifest(name, digest), name, digest)
         folder = self.root / "measurements" / digest
-        found = [
-            decode_measurement(file.read_bytes(), str(file))
-            for file in (sorted(folder.glob("*.json")) if folder.is_dir() else [])
-        ]
+        found, problems = [], []
+        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+            try:
+                found.append(read_measurement(file))
+            except PocketzooError as problem:
+                problems.append(problem)
         return Entry(
             artifact=artifact,
             tags=tuple(sorted(tag for tag, target in tags.items() if target == digest)),
             measurements=tuple(sorted(found, key=lambda m: (m.time, m.job_key))),
+            problems=tuple(problems),
         )
 
     def _unknown_name(self, name: str, names: list[str]) -> BadInput:

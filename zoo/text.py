@@ -5,17 +5,11 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from pocketzoo.printable import printable
-from zoo.artifact import Accuracy, Artifact, TensorSpec
+from zoo.artifact import Artifact, TensorSpec
+from zoo.list_text import NO_VALUE, accuracy_text
 from zoo.measurement import Measurement
 from zoo.store import Entry
 from zoo.timings import images_per_s
-
-NO_VALUE = "-"
-
-
-def megabytes(size: int) -> str:
-    """Decimal megabytes, as download pages count them."""
-    return f"{size / 1e6:.2f} MB"
 
 
 def milliseconds(value: float) -> str:
@@ -26,34 +20,6 @@ def milliseconds(value: float) -> str:
 def millions(count: float) -> str:
     """``202.438``: millions of instructions; small networks have fewer than one."""
     return f"{count / 1e6:.3f}" if count >= 1e5 else f"{count / 1e6:.3g}"
-
-
-def accuracy_text(accuracy: Accuracy | None) -> str:
-    """``90.0% (18/20)`` or a dash; a published value says so."""
-    if accuracy is None:
-        return NO_VALUE
-    if accuracy.provenance == "published":
-        return f"{accuracy.value:.2f}% (published)"
-    right = round(accuracy.value * accuracy.samples / 100)
-    return f"{accuracy.value:.1f}% ({right}/{accuracy.samples})"
-
-
-def list_table(entries: list[Entry]) -> str:
-    """One line per entry: name, tags, format, size, top-1, how many measurements, digest."""
-    rows = [
-        [
-            e.artifact.name,
-            ", ".join(e.tags) or NO_VALUE,
-            e.artifact.format,
-            megabytes(e.artifact.size_bytes),
-            accuracy_text(e.artifact.metric("top1")),
-            len(e.measurements),
-            f"sha256:{e.artifact.digest[:12]}",
-        ]
-        for e in entries
-    ]
-    headers = ["Model", "Tags", "Format", "Size", "Top-1", "Measured cells", "Digest"]
-    return tabulate(rows, headers=headers, tablefmt="simple", colalign=("left",) * 3 + ("right",) * 3 + ("left",))
 
 
 def entry_text(entry: Entry) -> str:

@@ -78,7 +78,8 @@ def _text(rows: Sequence[Forecast]) -> str:
     """A line for each published figure, or one where there is none; the sources below."""
     from tabulate import tabulate
 
-    from zoo.text import NO_VALUE, millions
+    from zoo.list_text import NO_VALUE
+    from zoo.text import millions
 
     sources: dict[str, int] = {}
     lines = []

@@ -342,3 +342,17 @@ def test_the_program_runs_on_noise_where_nothing_is_known_of_photos(
     record = FileRecord(name="tiny.tflite", sha256=DIGEST, size=tiny_tflite.stat().st_size)
     a = artifact(files=(record,), inputs=(), preprocessing=None, task=None)
     assert run_block(card(a), tmp_path, monkeypatch).startswith("[")
+
+
+def test_show_prints_the_card(tiny_tflite: Path) -> None:
+    from click.testing import CliRunner
+
+    from zoo.cli import zoo
+    from zoo.store import Store
+
+    record = FileRecord(name="tiny.tflite", sha256=sha256_file(tiny_tflite), size=tiny_tflite.stat().st_size)
+    entry = Store().add(artifact(name="tiny", files=(record,)), {"tiny.tflite": tiny_tflite})
+    shown = CliRunner().invoke(zoo, ["show", "tiny", "--card"])
+    assert (shown.exit_code, shown.stdout) == (0, card(entry.artifact, tags=("latest",)))
+    as_json = CliRunner().invoke(zoo, ["show", "tiny", "--card", "--json"])
+    assert msgspec.json.decode(as_json.stdout)["card"] == shown.stdout

@@ -25,9 +25,10 @@ from tests.zoo.test_tflite import with_custom_operator
 from zoo.artifact import Artifact, FileRecord, TensorSpec, encode
 from zoo.decode import decode_artifact, decode_measurement
 from zoo.export import export_files
+from zoo.list_text import list_table
 from zoo.loadcheck import check_loads
 from zoo.store import Store
-from zoo.text import entry_text, list_table
+from zoo.text import entry_text
 from zoo.tflite import inspect
 
 SOUND = Artifact(
@@ -197,11 +198,11 @@ def hostile_artifact(path: Path) -> Artifact:
 
 def test_text_of_others_does_not_act_on_the_terminal(store: Store, weights: Path) -> None:
     artifact = hostile_artifact(weights)
-    entry = store.add(artifact, {"tiny-model.tflite": weights})
+    store.add(artifact, {"tiny-model.tflite": weights})
     hostile = msgspec.structs.replace(measurement_for(artifact), abi=HOSTILE, options=((HOSTILE, HOSTILE),))
     store.attach(hostile)
     shown = entry_text(store.get("tiny-model"))
-    for text in (shown, list_table([entry])):
+    for text in (shown, list_table(store.listing())):
         assert not CONTROLS.search(text)
         assert not any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in text if c != "\n")
     assert not [line for line in shown.splitlines() if line.startswith("error: forged")]

@@ -13,18 +13,23 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketzoo.errors import BadInput
+from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_bytes
 from tests.contracts.remote_contract import RemoteContract, change_for, fetched
 from tests.lab.hub import HubServer
-from zoo.artifact import Artifact, FileRecord, encode
-from zoo.backends.hub import open_hub, parse_place
+from tests.records import measurement_for
+from tests.zoo.conftest import artifact_for
+from tests.zoo.hubs import TOKEN, remote_at
+from zoo.artifact import Artifact, FileRecord, Parent, encode
+from zoo.backends.hub import open_hub
+from zoo.backends.hub_place import parse_place
 from zoo.backends.protocol import Change, Published, Remote
-
-TOKEN = "hf_ThisTokenIsSecret0123456789"
+from zoo.push import push
+from zoo.store import Store
 
 
 @pytest.fixture
@@ -32,10 +37,6 @@ def hub() -> Iterator[HubServer]:
     with HubServer(tokens=(TOKEN,), page=7) as server:
         yield server
     assert server.complaints == []
-
-
-def remote_at(hub: HubServer, url: str = "hf://acme", token: str = TOKEN) -> Remote:
-    return open_hub(url, token=token, endpoint=hub.endpoint)
 
 
 class TestOneRepositoryForEachName(RemoteContract):
@@ -154,6 +155,39 @@ class TestLayout:
         assert not put(remote, dataclasses.replace(change, card=b"# Worded differently\n")).changed
         assert [asked for asked in hub.asked if asked.method not in ("GET", "HEAD")] == []
         assert len(hub.storage.repositories["acme/tiny-model"].commits) == 2
+
+    def test_the_parent_is_named_where_the_hub_has_it(self, hub: HubServer, tmp_path: Path) -> None:
+        parent = change_for(tmp_path, "net", b"net")
+        made_from = Parent(digest=parent.digest, name="net", relation="quantized")
+        child = change_for(tmp_path, "net-quant", b"net-quant", parent=made_from)
+        remote = remote_at(hub)
+        put(remote, child)
+        assert b"base_model" not in files_in(hub, "acme/net-quant")["README.md"]
+        put(remote, parent)
+        put(remote, dataclasses.replace(child, tags=("latest", "v2")))
+        data = ModelCard(files_in(hub, "acme/net-quant")["README.md"].decode()).data.to_dict()
+        assert data == {"base_model": "acme/net", "base_model_relation": "quantized", "tags": ["pocketzoo"]}
+
+    def test_the_card_tells_also_what_others_measured(self, hub: HubServer, tmp_path: Path) -> None:
+        mine, theirs = Store(tmp_path / "mine"), Store(tmp_path / "theirs")
+        (tmp_path / "weights").write_bytes(b"weights")
+        artifact = artifact_for(tmp_path / "weights")
+        for store, threads in ((mine, 1), (theirs, 2)):
+            store.add(artifact, {artifact.files[0].name: tmp_path / "weights"})
+            store.attach(measurement_for(artifact, threads=threads, key=str(threads) * 64))
+            push(store, remote_at(hub), store.get("tiny-model"), tags=("latest",))
+        data = ModelCard(files_in(hub, "acme/tiny-model")["README.md"].decode()).data
+        assert [result.metric_args["threads"] for result in data.eval_results or ()] == [1, 2]
+        hub.asked.clear()
+        assert not push(mine, remote_at(hub), mine.get("tiny-model"), tags=("latest",)).changed
+        assert hub.sent("GET", "/measurements/") == []
+
+    @pytest.mark.parametrize("ignored", [r"\.tflite$", r"entries/"])
+    def test_a_gitignore_that_would_take_a_file_out_is_told(self, hub: HubServer, tmp_path: Path, ignored: str) -> None:
+        hub.ignored = ignored
+        with pytest.raises(WorkFailed, match="gitignore"):
+            put(remote_at(hub), change_for(tmp_path))
+        assert remote_at(hub).snapshot("tiny-model") is None
 
     def test_one_repository_for_all_names_has_a_card_of_its_own(self, hub: HubServer, tmp_path: Path) -> None:
         remote = remote_at(hub, "hf://acme/zoo")

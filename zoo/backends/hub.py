@@ -14,19 +14,16 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
 
-from pocketzoo.errors import BadInput, WorkFailed
+from pocketzoo.errors import PocketzooError, WorkFailed
 from zoo.artifact import FileRecord
 from zoo.backends.hub_client import HOSTED, HubClient
 from zoo.backends.hub_errors import Absent, Missing, Stumbled
@@ -43,7 +40,9 @@ from zoo.backends.hub_layout import (
     carded,
     decode_tags,
     plan,
+    with_base,
 )
+from zoo.backends.hub_place import Place, checked_endpoint, parse_place
 from zoo.backends.protocol import (
     LARGEST_MANIFEST,
     LARGEST_MEASUREMENT,
@@ -60,6 +59,7 @@ from zoo.backends.protocol import (
     Snapshot,
     moved,
 )
+from zoo.card_data import relation_of
 from zoo.decode import decode_artifact
 from zoo.reference import DIGEST, LONGEST_NAME, NAME, matches
 
@@ -68,36 +68,6 @@ if TYPE_CHECKING:
 
 SIDE_BY_SIDE = 8  # small files asked for at once
 COMMITS = 60  # how often a put is decided anew because another commit was faster
-_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A parsed address of a remote on the Hub. ``repository`` None: one for each name."""
-
-    owner: str
-    repository: str | None
-    private: bool
-
-    def __str__(self) -> str:
-        return f"hf://{self.owner}/{self.repository}" if self.repository else f"hf://{self.owner}"
-
-
-def parse_place(url: str) -> Place:
-    """Parse ``hf://OWNER[/REPO][?private=true]``.
-
-    Raises:
-        BadInput: it is something else. The text is not repeated where it may hold a password.
-    """
-    hint = "zoo remote add NAME hf://OWNER or hf://OWNER/REPO, with ?private=true for private repositories"
-    match = re.fullmatch(rf"hf://({_PART})(?:/({_PART}))?/?(?:\?(.*))?", url)
-    if match is None:
-        raise BadInput("not the address of a remote on the Hub", hint=hint)
-    settings = parse_qsl(match[3] or "", keep_blank_values=True)
-    for key, value in settings:
-        if key != "private" or value not in ("true", "false"):
-            raise BadInput(f"a remote on the Hub has no setting {key!r} of that value", hint=hint)
-    return Place(match[1], match[2], private=("private", "true") in settings)
 
 
 def open_hub(url: str, *, token: str | None = None, endpoint: str | None = None) -> Remote:
@@ -112,15 +82,7 @@ def open_hub(url: str, *, token: str | None = None, endpoint: str | None = None)
         BadInput: the address or the endpoint is none.
     """
     place = parse_place(url)
-    at = (endpoint or os.environ.get("HF_ENDPOINT") or HOSTED).rstrip("/")
-    try:
-        parts = urlsplit(at)
-        sound = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
-        _ = parts.port
-    except ValueError:
-        sound = None
-    if not sound or "@" in at:
-        raise BadInput("HF_ENDPOINT is no address of a server", hint="export HF_ENDPOINT=https://huggingface.co")
+    at = checked_endpoint(endpoint or os.environ.get("HF_ENDPOINT") or HOSTED)
     address = str(place) if at == HOSTED else f"{place} at {at}"
     return HubRemote(place, HubClient(at, token, address))
 
@@ -136,8 +98,8 @@ class HubRemote:
 
     @property
     def address(self) -> str:
-        """See :class:`Remote`."""
-        return self._client.address
+        """See :class:`Remote`. Says so where no token was sent: to nobody a private repository is none."""
+        return f"{self._client.address}, without a token" if self._client.asked_by_nobody else self._client.address
 
     def names(self) -> tuple[str, ...]:
         """See :class:`Remote`. Of an owner's repositories, those whose card has the tag ``pocketzoo``."""
@@ -195,12 +157,9 @@ class HubRemote:
             raise RemoteBroken(f"the measurement {file_name} is gone", where=self.address)
         return self._read(name, held, path, LARGEST_MEASUREMENT)
 
-    def blob(self, name: str, digest: str, record: FileRecord, offset: int) -> AbstractContextManager[Blob]:
-        """See :class:`Remote`."""
-        return self._blob(name, digest, record, offset)
-
     @contextlib.contextmanager
-    def _blob(self, name: str, digest: str, record: FileRecord, offset: int) -> Iterator[Blob]:
+    def blob(self, name: str, digest: str, record: FileRecord, offset: int) -> Iterator[Blob]:
+        """See :class:`Remote`."""
         held = self._recent(name)
         path = held.path_of(digest, record) if held else None
         if path is None:
@@ -253,16 +212,11 @@ class HubRemote:
     # what is asked
 
     def _repository(self, name: str) -> str:
-        place = self._place
-        if place.repository is None and ("--" in name or len(name) > 96):
-            raise BadInput(
-                f"the Hub allows no repository called {name}",
-                hint="publish into one repository for all names: zoo remote add NAME hf://OWNER/REPO",
-            )
-        return f"{place.owner}/{place.repository or name}"
+        return self._place.repository_of(name)
 
     def _inside(self, name: str) -> str:
-        return f"{name}/" if self._place.repository else ""
+        folder = self._place.folder_of(name)
+        return f"{folder}/" if folder else ""
 
     def _recent(self, name: str) -> Held | None:
         with self._lock:
@@ -276,12 +230,11 @@ class HubRemote:
         except Absent:
             if not make:
                 return None
-            self._client.ask(
-                lambda api: api.create_repo(repository, private=self._place.private or None, exist_ok=True)
-            )
+            private = self._place.private or None
+            self._client.ask(lambda api: api.create_repo(repository, private=private, exist_ok=True))
             revision = self._head(repository)
         try:
-            listed = self._tree(repository, revision, name if self._place.repository else "")
+            listed = self._tree(repository, revision, self._place.folder_of(name))
         except Missing:
             listed = {}
         inside = len(self._inside(name))
@@ -373,14 +326,18 @@ class HubRemote:
                     hint="zoo verify",
                 )
             self._send(repository, one)
+        if CARD in todo.small:
+            todo.small[CARD] = self._with_parent(change, todo.small[CARD])
         small = {inside + path: data for path, data in todo.small.items()}
         if inside and CARD not in small and not self._has_front(repository, held):
             small[CARD] = carded(f"# {repository}\n\nModels published with pocketzoo, one in each folder.\n".encode())
+        adding = [CommitOperationAdd(path, data) for path, data in small.items()]
+        self._send(repository, *adding)
         operations: list[Any] = [
             CommitOperationCopy(inside + source, inside + path, src_revision=held.revision)
             for path, source in todo.copies.items()
         ]
-        operations += [*blobs, *(CommitOperationAdd(path, data) for path, data in small.items())]
+        operations += [*blobs, *adding]
         operations += [CommitOperationDelete(inside + path, is_folder=False) for path in sorted(todo.gone)]
         with self._client.bounded():
             api.create_commit(
@@ -390,8 +347,28 @@ class HubRemote:
                 parent_commit=held.revision,
             )
 
-    def _send(self, repository: str, one: CommitOperationAdd) -> None:
-        self._client.ask(lambda api: api.preupload_lfs_files(repository, [one]))
+    def _with_parent(self, change: Change, card: bytes) -> bytes:
+        """The Hub draws a family tree where a card names the parent's repository; only one that is there is named."""
+        parent = decode_artifact(change.manifest, change.name).parent
+        if parent is None or self._place.repository is not None or "--" in parent.name:
+            return card
+        repository = self._repository(parent.name)
+        try:
+            self._head(repository)
+        except PocketzooError:  # a family tree is no reason to fail
+            return card
+        return with_base(card, repository, relation_of(parent.relation))
+
+    def _send(self, repository: str, *adding: CommitOperationAdd) -> None:
+        """Ask how files are to be sent, and send the large ones; a commit does the rest."""
+        self._client.ask(lambda api: api.preupload_lfs_files(repository, adding))
+        for one in adding:
+            if one._should_ignore:  # the library would leave it out of the commit without a word
+                raise WorkFailed(
+                    f"a .gitignore in {repository} keeps {one.path_in_repo} out of it",
+                    where=self.address,
+                    hint="remove that line of the .gitignore, and push again",
+                )
 
     def _has_front(self, repository: str, held: Held) -> bool:
         """Whether a repository for all names has a card of its own; that one is its owner's."""

@@ -83,10 +83,9 @@ class HubClient:
         return self.endpoint == HOSTED
 
     @property
-    def anonymous(self) -> bool:
-        """Whether no token is sent."""
-        self.api()
-        return self._token is None
+    def asked_by_nobody(self) -> bool:
+        """Whether the Hub was asked, and no token was sent."""
+        return self._api is not None and self._token is None
 
     def api(self) -> HfApi:
         """The library's client, made when it is first needed."""

@@ -130,7 +130,7 @@ def _of_library(
     response = getattr(error, "response", None)
     status = int(getattr(response, "status_code", 0))
     if kind == BY_STATUS:
-        found = _of_status(status, detail, address)
+        found = _of_status(status, detail, address, token)
         if isinstance(found, Stumbled):
             found.wait_s = wait_s(getattr(response, "headers", {}))
         return found
@@ -160,10 +160,11 @@ def _of_library(
     return kind(f"the Hub's client says: {clean(str(error), token)}", where=address)
 
 
-def _of_status(status: int, detail: tuple[str, ...], address: str) -> PocketzooError:
+def _of_status(status: int, detail: tuple[str, ...], address: str, token: str | None) -> PocketzooError:
     said = f"HTTP {status} {HTTPStatus(status).phrase}" if status in HTTPStatus._value2member_map_ else f"HTTP {status}"
     if status == 401:
-        return RemoteDenied("the Hub does not know this token", where=address, detail=detail, hint=_TOKEN_HINT)
+        what = "the Hub does not know this token" if token else "the Hub wants a token, and none was sent"
+        return RemoteDenied(what, where=address, detail=detail, hint=_TOKEN_HINT)
     if status in (402, 403):
         return RemoteDenied(f"the Hub refuses ({said})", where=address, detail=detail, hint=_TOKEN_HINT)
     if status == 412:

@@ -32,6 +32,7 @@ CARD = "README.md"
 FOLDER = "pocketzoo"
 TAGS = f"{FOLDER}/tags.json"
 LARGEST_TAGS = 1 << 20
+_HEAD = b"---\n"
 _RESERVED = {CARD.lower(), FOLDER}
 
 
@@ -202,7 +203,15 @@ def _make_room(done: Plan, change: Change, held: Held, now: Contents) -> None:
 
 def carded(card: bytes) -> bytes:
     """A card that the Hub finds by the tag ``pocketzoo``; one without metadata is given them."""
-    return card if card.startswith(b"---\n") else b"---\ntags:\n- pocketzoo\n---\n\n" + card
+    return card if card.startswith(_HEAD) else _HEAD + b"tags:\n- pocketzoo\n" + _HEAD + b"\n" + card
+
+
+def with_base(card: bytes, model: str, relation: str | None) -> bytes:
+    """A card whose metadata name the model it was made from, by its name on the Hub."""
+    if not card.startswith(_HEAD) or b"\nbase_model:" in card.split(b"\n---\n")[0]:
+        return card
+    lines = f"base_model: {model}\n" + (f"base_model_relation: {relation}\n" if relation else "")
+    return _HEAD + lines.encode() + card.removeprefix(_HEAD)
 
 
 def _goes_on_top(change: Change, held: Held, now: Contents) -> bool:

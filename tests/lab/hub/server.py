@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import re
 import secrets
-import socket
-import sys
 import threading
 import urllib.parse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from tests.lab.hub.faults import Fault, Faults
+from tests.lab.hub.faults import Faults
 from tests.lab.hub.repository import File, Refusal, Repository, Storage, is_large
+from tests.lab.hub.wire import Answer, Asked, Listener, as_json
 
-PIECE = 1 << 20
 INVALID = "Invalid credentials in Authorization header"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request as it arrived."""
-
-    where: str
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    size: int
-
-
-@dataclass
-class Answer:
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-def _json(value: object, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **headers})
 
 
 class HubServer:
@@ -61,8 +35,10 @@ class HubServer:
         self.asked: list[Asked] = []
         self.extra_tree: list[dict[str, object]] = []  # what a hostile Hub lists beside the files
         self.endless_pages = False
+        self.ignored: str | None = None  # what a .gitignore keeps out, as a regular expression
+        self.stopping = threading.Event()
         self._signature = secrets.token_hex(8)
-        self._servers = [_Server(self, "hub", port), _Server(self, "cdn", 0)]
+        self._servers = [Listener(self, "hub", port), Listener(self, "cdn", 0)]
         self.endpoint, self.cdn_address = (server.address for server in self._servers)
         if not cdn:
             self.cdn_address = self.endpoint
@@ -76,8 +52,6 @@ class HubServer:
         self.stopping.set()
         for server in self._servers:
             server.stop()
-
-    stopping: threading.Event
 
     def sent(self, method: str, path: str) -> list[Asked]:
         """The requests with this method whose path the expression is found in."""
@@ -142,8 +116,8 @@ class HubServer:
         try:
             self.storage.create(name, private=wanted.get("visibility") == "private")
         except Refusal as refusal:
-            return _json({"error": refusal.message, "url": f"{self.endpoint}/{name}"}, refusal.status)
-        return _json({"url": f"{self.endpoint}/{name}", "name": name})
+            return as_json({"error": refusal.message, "url": f"{self.endpoint}/{name}"}, refusal.status)
+        return as_json({"url": f"{self.endpoint}/{name}", "name": name})
 
     def _validate(self, *, body: bytes, **_: object) -> Answer:
         from ruamel.yaml import YAML, YAMLError
@@ -153,9 +127,9 @@ class HubServer:
             head = front_matter(content)
             found = YAML(typ="safe").load(head) if head else {}
         except YAMLError as error:
-            return _json({"errors": [{"message": str(error)}], "warnings": []}, 400)
+            return as_json({"errors": [{"message": str(error)}], "warnings": []}, 400)
         warnings = [] if found else [{"message": "empty or missing yaml metadata in repo card"}]
-        return _json({"errors": [], "warnings": warnings})
+        return as_json({"errors": [], "warnings": warnings})
 
     def _models(self, *, known: bool, query: dict[str, list[str]], **_: object) -> Answer:
         if unknown := set(query) - {"author", "filter", "cursor", "limit"}:
@@ -189,7 +163,7 @@ class HubServer:
                 "gated": "manual" if repository.gated else False,
                 "tags": self._tags(repository),
             }
-        return _json(info)
+        return as_json(info)
 
     def _tree(
         self,
@@ -223,7 +197,7 @@ class HubServer:
     def _paths(self, *, repo: str, revision: str, known: bool, body: bytes, **_: object) -> Answer:
         files = self._repository(repo, known).at(revision).files
         wanted = urllib.parse.parse_qs(body.decode())["paths"]
-        return _json([_listed(path, files[path]) for path in wanted if path in files])
+        return as_json([_listed(path, files[path]) for path in wanted if path in files])
 
     def _preupload(self, *, repo: str, revision: str, known: bool, body: bytes, **_: object) -> Answer:
         files = self._writable(repo, known).at(revision).files
@@ -233,13 +207,14 @@ class HubServer:
             held = files.get(asked["path"])
             oid = (held.sha256 or held.oid) if held else None
             mode = "lfs" if large else "regular"
-            answers.append({"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
-        return _json({"files": answers})
+            ignored = bool(self.ignored and re.search(self.ignored, asked["path"]))
+            answers.append({"path": asked["path"], "uploadMode": mode, "shouldIgnore": ignored, "oid": oid})
+        return as_json({"files": answers})
 
     def _commit(self, *, repo: str, revision: str, known: bool, body: bytes, **_: object) -> Answer:
         repository = self._writable(repo, known)
         commit = self.storage.commit(repository, revision, body, self.complaints.append)
-        return _json({"commitUrl": f"{self.endpoint}/{repo}/commit/{commit.oid}", "commitOid": commit.oid})
+        return as_json({"commitUrl": f"{self.endpoint}/{repo}/commit/{commit.oid}", "commitOid": commit.oid})
 
     def _batch(self, *, repo: str, known: bool, body: bytes, **_: object) -> Answer:
         self._writable(repo, known)
@@ -255,7 +230,7 @@ class HubServer:
                     "verify": {"href": f"{self.endpoint}/lfs/verify"},
                 }
             objects.append(answer)
-        return _json({"transfer": "basic", "objects": objects})
+        return as_json({"transfer": "basic", "objects": objects})
 
     def _verify(self, *, known: bool, body: bytes, **_: object) -> Answer:
         wanted = json.loads(body)
@@ -264,7 +239,7 @@ class HubServer:
         held = self.storage.large.get(wanted["oid"])
         if held is None or len(held) != wanted["size"]:
             raise Refusal(422, "the object was not uploaded, or has another size")
-        return _json({})
+        return as_json({})
 
     def _resolve(self, *, repo: str, revision: str, path: str, known: bool, asked: Asked, **_: object) -> Answer:
         repository = self._repository(repo, known)
@@ -291,7 +266,7 @@ class HubServer:
         headers = (
             {"Link": f'<{self.endpoint}{path}?{more}>; rel="next"'} if end < len(found) or self.endless_pages else {}
         )
-        return _json(found[start:end], **headers)
+        return as_json(found[start:end], **headers)
 
     # what is asked of the second address
 
@@ -335,138 +310,3 @@ def _listed(path: str, file: File) -> dict[str, object]:
     if file.sha256:
         entry["lfs"] = {"oid": file.sha256, "size": file.size, "pointerSize": 135}
     return entry
-
-
-class _Server:
-    """One listening address."""
-
-    def __init__(self, hub: HubServer, where: str, port: int) -> None:
-        hub.stopping = getattr(hub, "stopping", None) or threading.Event()
-
-        class Handler(_Handler):
-            pass
-
-        Handler.hub, Handler.where = hub, where
-
-        class Listening(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, *_: object) -> None:
-                error = sys.exc_info()[1]
-                if not isinstance(error, ConnectionError):  # the client has heard enough
-                    hub.complaints.append(f"the Hub itself failed: {error!r}")
-
-        self._server = Listening(("127.0.0.1", port), Handler)
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
-    hub: HubServer
-    where: str
-
-    def do_GET(self) -> None:
-        body = self._body()
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.where, self.command, self.path, headers, len(body))
-        self.hub.asked.append(asked)
-        fault = self.hub.faults.take(self.command, self.path)
-        try:
-            if fault and not fault.late and self._instead(fault):
-                return
-            try:
-                answer = self.hub.answer(asked, body)
-            except Refusal as refusal:
-                answer = _json({"error": refusal.message}, refusal.status, **{"X-Error-Message": refusal.message})
-                if refusal.code:
-                    answer.headers["X-Error-Code"] = refusal.code
-            if fault and fault.late and self._instead(fault):
-                return
-            self._send(answer, fault)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client has heard enough
-
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Requests are kept in ``HubServer.asked``."""
-
-    def finish(self) -> None:
-        try:
-            super().finish()
-        except (BrokenPipeError, ConnectionResetError):
-            return
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def _instead(self, fault: Fault) -> bool:
-        """Answer by the fault alone, where it needs no body; False where it spoils one."""
-        if fault.kind == "status":
-            headers = {"Content-Type": "application/json", **dict(fault.headers)}
-            self._send(Answer(fault.status, fault.body, headers), None)
-        elif fault.kind == "redirect":
-            self._send(Answer(302, b"", {"Location": fault.target}), None)
-        elif fault.kind == "stall":
-            self.hub.stopping.wait()
-            self._cut()
-        elif fault.kind == "endless":
-            self.close_connection = True
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")
-            piece = b"[" * (64 << 10)
-            while not self.hub.stopping.is_set():
-                self.wfile.write(piece)
-        elif fault.kind == "drop" and fault.late:
-            self._cut()
-        else:
-            return False
-        return True
-
-    def _send(self, answer: Answer, fault: Fault | None) -> None:
-        kind, body = fault.kind if fault else None, answer.body
-        if kind == "corrupt" and body:
-            middle = len(body) // 2
-            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        extra = fault.extra if fault and kind == "length" else 0
-        self.send_header("Content-Length", str(len(body) + extra))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        end = len(body) // 2 if kind == "drop" else len(body)
-        piece = 1 if kind == "trickle" else PIECE
-        view = memoryview(body)
-        for start in range(0, end, piece):
-            self.wfile.write(view[start : min(start + piece, end)])
-            if kind == "trickle":
-                self.wfile.flush()
-                if self.hub.stopping.is_set():
-                    break
-        self.wfile.flush()
-        if kind in ("drop", "length"):
-            self._cut()
-
-    def _cut(self) -> None:
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
