@@ -62,7 +62,8 @@ def _all(here: Path, stack: contextlib.ExitStack, kills: int, seed: int) -> list
     os.environ["POCKETZOO_HOME"] = str(here / "nobody")
     hub = stack.enter_context(HubServer(port=0, tokens=(TOKEN,), cdn=False))
     os.environ.update({"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(here / "hf")})
-    (here / "share").mkdir()
+    for name in ("share", "over-sftp"):
+        (here / name).mkdir()
     folder = (here / "share").as_uri()
     ways: list[tuple[Campaign, str]] = [
         (pulls, folder),

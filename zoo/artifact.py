@@ -1,7 +1,8 @@
 """An artifact: one deployable model, what is known of it, and where it came from.
 
 Schema history
-    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt
+    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt, and bounds on lengths
+       and numbers that no model reaches
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pocketzoo.printable import printable
 from zoo.artifact import Accuracy
 from zoo.candidate import LOCAL, CellFacts
 from zoo.constraints import as_options
@@ -27,7 +28,7 @@ def choice_text(choice: Choice, *, most: int = MOST_ROWS) -> str:
         lines.append(f"{len(choice.fits)} of {len(rows)} fit; the order is: {choice.order}")
     if choice.constraints.device is not None and any(row.latency for row in rows):
         lines.append("a latency is judged by the upper end of its 95% interval")
-    return "\n".join([*lines, *choice.notes])
+    return "\n".join([*lines, *map(printable, choice.notes)])
 
 
 def misses_text(choice: Choice, *, most: int = 5) -> tuple[str, ...]:
@@ -36,10 +37,10 @@ def misses_text(choice: Choice, *, most: int = 5) -> tuple[str, ...]:
     lines = _table(choice, rows).splitlines() if rows else []
     for row in rows:
         if len(row.violations) > 1:
-            lines.append(f"{row.candidate.name}: {'; '.join(v.says for v in row.violations)}")
+            lines.append(printable(f"{row.candidate.name}: {'; '.join(v.says for v in row.violations)}"))
     if len(choice.misses) > most:
         lines.append(f"and {len(choice.misses) - most} that are further away")
-    return (*lines, *choice.notes)
+    return (*lines, *map(printable, choice.notes))
 
 
 def front_text(front: Front, constraints_device: str | None) -> str:
@@ -48,7 +49,9 @@ def front_text(front: Front, constraints_device: str | None) -> str:
     table = _rows_table(front.rows, metrics, device=constraints_device, verdicts=False, chosen=None)
     lines = [table, "", f"{len(front.rows)} on the front, {front.beaten} beaten by one of them"]
     if front.lacking:
-        lines.append(f"{len(front.lacking)} not compared, e.g. {front.lacking[0][0].name}: {front.lacking[0][1]}")
+        lines.append(
+            f"{len(front.lacking)} not compared, e.g. {front.lacking[0][0].name}: {printable(front.lacking[0][1])}"
+        )
     return "\n".join(lines)
 
 
@@ -124,7 +127,7 @@ def _rows_table(
         cells += [f"{row.candidate.size_bytes / 1e6:.2f}", *(_accuracy(a) for a in row.accuracies[: len(metrics)])]
         cells += [_latency(row.latency), _way(row.latency)] if device is not None else []
         cells += [_says(row, chosen)] if verdicts else []
-        body.append(cells)
+        body.append([printable(text) for text in cells])  # a line end out of somebody's text would look like a row
     right = {"MB", *metrics, "ms (95%)"}
     widths = [max(len(line[i]) for line in [headers, *body]) for i in range(len(headers))]
     ruled = [headers, ["-" * width for width in widths], *body]

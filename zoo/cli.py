@@ -8,6 +8,7 @@ import click
 
 from pocketzoo import command
 from zoo.commands.add import add
+from zoo.commands.diff import diff
 from zoo.commands.listing import list_, show
 from zoo.commands.pull import pull
 from zoo.commands.push import push
@@ -21,7 +22,7 @@ def zoo() -> None:
     """The model zoo: list, inspect, add, pull and verify models with their numbers."""
 
 
-for each in (list_, show, add, pull, push, remote, verify):
+for each in (list_, show, add, diff, pull, push, remote, verify):
     zoo.add_command(each)
 
 

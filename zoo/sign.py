@@ -99,7 +99,8 @@ def sign_entry(manifest: bytes, files: Mapping[FileRecord, Path], signer: Privat
         _check_key(signer.path, private=True)
     with _folder(manifest, files) as folder:
         bundle = Path(folder) / "bundle.json"
-        done = _run(sign_argv(tool, Path(folder) / "entry", bundle, signer))
+        argv = sign_argv(tool, Path(folder) / "entry", bundle, signer)
+        done = _run(argv, talks=isinstance(signer, Keyless) and not signer.ambient)
         if done.returncode or not bundle.is_file():
             raise WorkFailed("the entry was not signed", detail=_said(done), hint="model_signing sign key --help")
         data = bundle.read_bytes()
@@ -232,16 +233,19 @@ class _folder:
         self._temporary.cleanup()
 
 
-def _run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(argv: list[str], *, talks: bool = False) -> subprocess.CompletedProcess[bytes]:
+    """Run the tool; where it ``talks`` with the person (an address to open, a code to type) it has the terminal."""
     try:
+        if talks:
+            return subprocess.run(argv, stdout=2, timeout=DEADLINE_S, check=False)
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise WorkFailed(f"model-signing did not end within {DEADLINE_S} s") from error
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> tuple[str, ...]:
-    lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-    return tuple(line[:300] for line in lines[-3:]) or (f"it ended with exit code {done.returncode} and said nothing",)
+    lines = (done.stderr or done.stdout or b"").decode("utf-8", "replace").strip().splitlines()
+    return tuple(line[:300] for line in lines[-3:]) or (f"model-signing ended with exit code {done.returncode}",)
 
 
 def _statement(bundle: bytes) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tabulate import tabulate
 
 from pocketzoo.printable import printable
@@ -9,6 +11,9 @@ from zoo.artifact import Accuracy, Artifact, TensorSpec
 from zoo.measurement import Measurement
 from zoo.store import Entry
 from zoo.timings import images_per_s
+
+if TYPE_CHECKING:
+    from zoo.browse import Listed
 
 NO_VALUE = "-"
 
@@ -53,6 +58,24 @@ def list_table(entries: list[Entry]) -> str:
         for e in entries
     ]
     headers = ["Model", "Tags", "Format", "Size", "Top-1", "Measured cells", "Digest"]
+    return tabulate(rows, headers=headers, tablefmt="simple", colalign=("left",) * 3 + ("right",) * 3 + ("left",))
+
+
+def remote_table(listed: list[Listed]) -> str:
+    """One line per entry of a remote: as :func:`list_table`, with how many measurements are published."""
+    rows = [
+        [
+            e.artifact.name,
+            ", ".join(e.tags) or NO_VALUE,
+            e.artifact.format,
+            megabytes(e.artifact.size_bytes),
+            accuracy_text(e.artifact.metric("top1")),
+            e.measurements,
+            f"sha256:{e.artifact.digest[:12]}",
+        ]
+        for e in listed
+    ]
+    headers = ["Model", "Tags", "Format", "Size", "Top-1", "Measurements", "Digest"]
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=("left",) * 3 + ("right",) * 3 + ("left",))
 
 

@@ -8,6 +8,7 @@ import sys
 import typing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.records import measurement_for
@@ -79,6 +80,65 @@ def test_what_is_wrong_is_raised(tmp_path: Path) -> None:
         api.push("share/nothing", store=store)
     with pytest.raises(api.BadInput):
         api.add(tmp_path / "missing.tflite", store=store)
+
+
+def measured(store: api.Store, path: Path, name: str, median_ms: float, tmp_path: Path) -> None:
+    """An entry of a file of its own, measured on a device called kirin970."""
+    own = tmp_path / f"{name}.tflite"
+    own.write_bytes(path.read_bytes() + name.encode())  # behind the flatbuffer, where nothing reads
+    entry = api.add(own, name, store=store, dataset="imagenet-1k/val", published=["top1=70"], samples=100)
+    found = measurement_for(entry.artifact, median_ms=median_ms)
+    device = msgspec.structs.replace(found.device, name="kirin970")
+    store.attach(msgspec.structs.replace(found, device=device, abi="armv8"))
+
+
+def test_by_need_locked_and_compared(tiny_tflite: Path, tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    ours, theirs = api.Store(tmp_path / "ours"), api.Store(tmp_path / "theirs")
+    for name, median_ms in (("net", 30.0), ("net-quant", 10.0)):
+        measured(ours, tiny_tflite, name, median_ms, tmp_path)
+        api.push(name, to=str(tmp_path / "share"), store=ours)
+    api.add_remote("share", str(tmp_path / "share"))
+
+    need = api.Constraints(device="kirin970", max_latency_ms=20, threads=1, abi="armv8")
+    choice = api.resolve("net", need, store=theirs)
+    assert choice.chosen is not None
+    assert choice.chosen.candidate.name == "net-quant"
+    assert [row.candidate.name for row in choice.misses] == ["net"]
+    assert api.list_models(store=theirs) == []
+
+    lock = tmp_path / "zoo.lock"
+    pulled = api.pull(
+        "net",
+        device="kirin970",
+        max_latency_ms=20,
+        threads=1,
+        abi="armv8",
+        to=tmp_path / "out",
+        lock=lock,
+        store=theirs,
+    )
+    assert pulled.entry.artifact.name == "net-quant"
+    assert pulled.choice is not None
+    assert (tmp_path / "out" / "net-quant.tflite").is_file()
+    (again,) = api.pull_locked(lock, offline=True, store=theirs)
+    assert again.entry.artifact.digest == pulled.entry.artifact.digest
+
+    with pytest.raises(api.WorkFailed) as caught:
+        api.pull("net", device="kirin970", max_latency_ms=1, store=theirs)
+    assert "satisfies" in caught.value.what
+    with pytest.raises(api.BadInput):
+        api.pull("net", max_latency_ms=1, store=theirs)
+    with pytest.raises(api.BadInput, match="as a record and as arguments"):
+        api.pull("net", constraints=need, device="kirin970", store=theirs)
+
+    with pytest.raises(api.WorkFailed, match="does not hold the gate"):
+        api.push("net-quant", gate=api.Gate(devices=("pixel1",)), against="net", store=ours)
+    assert not api.push("net-quant", gate=api.Gate(max_regression=0.05), against="net", store=ours).changed
+
+    compared = api.diff("net", "net-quant", store=ours)
+    assert (compared.a.name, compared.b.name) == ("net", "net-quant")
+    assert len(compared.latency) == 1
 
 
 @needs_tool

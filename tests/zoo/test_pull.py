@@ -471,3 +471,15 @@ def test_the_command(share: Path, change: Change, tmp_path: Path) -> None:
     assert (out / "net-quant.tflite").read_bytes() == CONTENT
     again = CliRunner().invoke(zoo, ["pull", "net-quant", "--offline", "--json"], catch_exceptions=False)
     assert json.loads(again.stdout)["source"] == "local"
+
+
+def test_what_a_remote_holds_is_listed_without_what_cannot_be_read(share: Path, change: Change, tmp_path: Path) -> None:
+    open_directory(share).put(change_for(tmp_path, "other", b"other"), None)
+    broken = change_for(tmp_path, "broken", b"broken")
+    open_directory(share).put(dataclasses.replace(broken, manifest=b"{"), None)
+    done = CliRunner().invoke(zoo, ["list", "--remote", str(share), "--json"], catch_exceptions=False)
+    rows = [(row["name"], row["tags"], row["size_bytes"], row["measurements"]) for row in json.loads(done.stdout)]
+    assert rows == [("net-quant", ["latest"], len(CONTENT), 2), ("other", ["latest"], 5, 0)]
+    assert "left out" in done.stderr
+    table = CliRunner().invoke(zoo, ["list", "--remote", str(share)], catch_exceptions=False)
+    assert "net-quant" in table.stdout

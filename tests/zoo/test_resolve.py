@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shlex
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from pocketzoo.errors import BadInput
 from tests.zoo.candidates import cell, digest_of, model, top1
 from zoo.candidate import Candidate
 from zoo.choice_text import choice_record, choice_text, misses_text
+from zoo.commands.constraints import build_constraints, constraint_options
 from zoo.constraints import Constraints, as_options, check_constraints, parse_limits, query_text
 from zoo.resolve import Choice, latency_of, merged, next_command, relaxed, resolve
 
@@ -262,3 +265,53 @@ def test_the_order_of_the_input_changes_nothing(entries: list[Candidate], shuffl
         assert row.accuracies[0] is not None and row.accuracies[0].value >= 70.0
     for row in first.misses:
         assert row.violations and row.distance > 0
+
+
+def test_texts_of_others_make_no_rows_and_reach_no_terminal() -> None:
+    reason = "busy\nmobilenetv1  0.00  99.00  chosen\x1b[2J\u202e"
+    entry = model("mobilenetv1", cells=(cell(D, 5.0, verdict="contended", reason=reason),))
+    fits = model("mobilenetv1-quant", cells=(cell(digest_of("mobilenetv1-quant"), 5.0, abi="armv8\nx"),))
+    for text in (
+        choice_text(resolve("mobilenetv1", ON_KIRIN, [entry])),
+        "\n".join(misses_text(resolve("mobilenetv1", msgspec.structs.replace(ON_KIRIN, max_size_mb=1.0), [entry]))),
+        choice_text(resolve("mobilenetv1", Constraints(device="kirin970"), [fits])),
+    ):
+        assert not any(line.startswith("mobilenetv1  0.00  99.00") or line == "x" for line in text.splitlines())
+        assert "\x1b" not in text and "\u202e" not in text
+
+
+NUMBERS = st.floats(0.001, 1e6).map(lambda value: round(value, 3))
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789:_-. '\"$", min_size=1, max_size=12).filter(lambda t: t[0] != "-")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.builds(
+        Constraints,
+        device=WORDS,
+        max_latency_ms=st.none() | NUMBERS,
+        threads=st.none() | st.integers(1, 64),
+        abi=st.none() | WORDS,
+        affinity=st.none() | WORDS,
+        options=st.dictionaries(st.sampled_from(["batch", "use_gpu"]), WORDS).map(lambda d: tuple(d.items())),
+        max_size_mb=st.none() | NUMBERS,
+        minimum=st.dictionaries(st.sampled_from(["top1", "top5", "mAP@0.5"]), NUMBERS).map(lambda d: tuple(d.items())),
+        maximum=st.dictionaries(st.sampled_from(["error"]), NUMBERS).map(lambda d: tuple(d.items())),
+        dataset=st.none() | WORDS,
+        format=st.none() | st.just("tflite"),
+        prefer=st.sampled_from(["accuracy", "latency", "size"]),
+        allow_published=st.booleans(),
+    )
+)
+def test_the_text_of_a_query_typed_again_is_the_same_query(asked: Constraints) -> None:
+    checked = check_constraints(asked)
+    seen: list[Constraints] = []
+
+    @click.command()
+    @constraint_options
+    def typed(**flags: Any) -> None:
+        seen.append(build_constraints(flags))
+
+    typed.main(shlex.split(as_options(checked)), standalone_mode=False)
+    assert seen == [checked]
+    assert as_options(seen[0]) == as_options(checked)

@@ -256,6 +256,22 @@ def test_the_tool_has_every_option_that_is_used() -> None:
             assert not word.startswith("--") or word in said
 
 
+def test_a_person_who_signs_in_sees_what_the_tool_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A program in the tool's place that asks and then gives up: its talk is on stderr, stdout stays for data."""
+    asking = tmp_path / "asking"
+    asking.write_text("#!/bin/sh\necho open this address\nexit 1\n")
+    asking.chmod(0o755)
+    monkeypatch.setenv(TOOL, str(asking))
+    manifest, files = entry(tmp_path)
+    with pytest.raises(WorkFailed, match="was not signed") as caught:
+        sign_entry(manifest, files, Keyless())
+    assert caught.value.detail == ("model-signing ended with exit code 1",)
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "open this address\n")
+
+
 def test_who_signs_and_who_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signer_from(Path("a")) == PrivateKey(Path("a"))
     assert signer_from(None, ambient=True) == Keyless(ambient=True)

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
+@click.option("--remote", metavar="REMOTE", help="What that remote holds instead; its name or URL.")
 @command.reporting_options
-def list_(as_json: bool) -> None:
-    """All models in the local zoo."""
+def list_(remote: str | None, as_json: bool) -> None:
+    """All models in the local zoo, or in a remote."""
+    if remote is not None:
+        _list_remote(remote, as_json)
+        return
     from zoo.store import Store
     from zoo.text import list_table
 
@@ -31,6 +35,43 @@ def list_(as_json: bool) -> None:
         command.say("the zoo is empty\n  next:  compress list, or zoo add FILE --name NAME")
     for problem in problems:
         command.say(f"warning: left out: {problem.what}\n  where: {problem.where}\n  next:  zoo verify")
+
+
+def _list_remote(name: str, as_json: bool) -> None:
+    from contextlib import closing
+
+    from zoo.browse import remote_listing
+    from zoo.remotes import open_remote, which
+
+    problems: list[PocketzooError] = []
+    config = which(name)
+    with closing(open_remote(config)) as remote:
+        address = remote.address
+        listed = remote_listing(remote, problems.append)
+    if as_json:
+        command.print_json(
+            [
+                {
+                    "name": each.artifact.name,
+                    "digest": f"sha256:{each.artifact.digest}",
+                    "tags": each.tags,
+                    "size_bytes": each.artifact.size_bytes,
+                    "format": each.artifact.format,
+                    "accuracy": each.artifact.accuracy,
+                    "measurements": each.measurements,
+                }
+                for each in listed
+            ]
+        )
+    elif listed:
+        from zoo.text import remote_table
+
+        command.tell(remote_table(listed))
+        command.say(f"\nnext: zoo pull {config.name}/{listed[-1].artifact.name}")
+    elif not problems:
+        command.say(f"nothing is published at {address}\n  next:  zoo push NAME --to {config.name}")
+    for problem in problems:
+        command.say(f"warning: left out: {problem.what}\n  where: {problem.where}")
 
 
 @click.command()

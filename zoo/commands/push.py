@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pocketzoo import command
 from pocketzoo.errors import PocketzooError
+from zoo.commands.gates import build_gate, gate_options
 from zoo.commands.signing import chosen_signer, signing_options
 
 
@@ -16,6 +18,7 @@ from zoo.commands.signing import chosen_signer, signing_options
 @click.option("--to", metavar="REMOTE", help="A remote's name or URL; default: the default remote.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag that shall point to it there; repeatable.")
 @click.option("--resend", is_flag=True, help="Send the files also where the remote has them: its copy is damaged.")
+@gate_options
 @signing_options
 @command.reporting_options
 def push(
@@ -26,20 +29,25 @@ def push(
     sign: bool,
     signing_key: Path | None,
     ambient_identity: bool,
+    against: str | None,
     as_json: bool,
+    **flags: Any,
 ) -> None:
     """Publish a model with its measurements; what the remote has already is not sent.
 
-    REF is of the local zoo; its tag, or latest, points to it there from now on.
+    REF is of the local zoo; its tag, or latest, points to it there from now on. With --max-regression and the like it
+    is held against what that tag points at now, or else against its parent, and published only where the gate holds.
     """
     from contextlib import closing
 
     from pocketzoo.errors import BadInput
     from zoo import push as pushing
+    from zoo.gating import gate_check
     from zoo.reference import LATEST, parse_reference
     from zoo.remotes import open_remote, which
     from zoo.store import Store
 
+    gate = build_gate(flags, against)
     ref = parse_reference(reference)
     if ref.remote is not None:
         raise BadInput(
@@ -57,8 +65,16 @@ def push(
         signature = signed(store, entry, signer)
     with closing(open_remote(config)) as remote:
         command.say(f"publishing {entry.artifact.name} to {remote.address}")
+        check = gate_check(gate, store, remote, entry, tags, against=against, told=command.say) if gate.asks else None
         done = pushing.push(
-            store, remote, entry, tags=tags, resend=resend, signature=signature, on_problem=problems.append
+            store,
+            remote,
+            entry,
+            tags=tags,
+            check=check,
+            resend=resend,
+            signature=signature,
+            on_problem=problems.append,
         )
     for problem in problems:
         command.say(f"warning: left out: {problem.what}\n  where: {problem.where}")
