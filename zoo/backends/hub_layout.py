@@ -202,7 +202,7 @@ def _make_room(done: Plan, change: Change, held: Held, now: Contents) -> None:
 
 
 def as_snapshot(change: Change, held: Held, now: Contents) -> Snapshot:
-    """What bears on a change, in the shape that :func:`zoo.backends.protocol.moved` compares; a tag that points to nothing is none."""
+    """What bears on a change, in the shape that ``moved`` compares; a tag that points to nothing is none."""
     tags = {tag: digest for tag, digest in now.tags.items() if digest in held.digests}
     manifests = {change.digest: now.manifest} if now.manifest is not None else {}
     return Snapshot(name=change.name, manifests=manifests, tags=tags, revision=held.revision)
