@@ -62,7 +62,7 @@ def front_record(front: Front) -> dict[str, object]:
         "axes": front.axes,
         "front": [row_record(row, metrics) for row in front.rows],
         "beaten": front.beaten,
-        "not_compared": [
+        "lacking": [
             {"name": candidate.name, "digest": f"sha256:{candidate.digest}", "says": says}
             for candidate, says in front.lacking
         ],

@@ -107,7 +107,7 @@ def choose(
     warnings: list[str] = []
     candidates: list[Candidate] = []
     if ref.remote in (None, LOCAL):
-        candidates += local_candidates(store, warnings)
+        candidates += local_candidates(store, warnings, wanted.device)
     elif offline:
         raise BadInput(f"{ref} names a remote, and --offline asks none", hint="leave the remote out of the name")
     configs: tuple[RemoteConfig, ...] = ()
@@ -121,7 +121,8 @@ def choose(
         choice = resolve(str(ref), wanted, everything)
         if not choice.fits and not choice.misses:
             raise nowhere(store, ref, asking, _tags_of(ref, everything))
-        check_device(wanted, everything, inventory)
+        if not any(cell.device == wanted.device for c in everything for cell in c.cells):
+            check_device(wanted, [*everything, *store.candidates(on_problem=lambda _: None)], inventory)
         asked = [f"the local zoo ({store.root})"] if ref.remote in (None, LOCAL) else []
         asked += [f"{c.name} ({asking.address(c)})" for c in configs if c.name not in asking.failed]
         silent = [
@@ -131,13 +132,14 @@ def choose(
     return Chosen(choice, tuple(asked), tuple(map(printable, (*silent, *warnings))))
 
 
-def local_candidates(store: Store, warnings: list[str]) -> list[Candidate]:
-    """Every entry of the store as a candidate; what cannot be read is left out with a warning."""
+def local_candidates(store: Store, warnings: list[str], device: str | None) -> list[Candidate]:
+    """Every entry of the store with the cells of a device; what cannot be read is left out with a warning."""
 
     def problem(error: PocketzooError) -> None:
         warnings.append(f"left out: {error.what}{f' ({error.where})' if error.where else ''}")
 
-    return store.candidates(on_problem=problem)
+    # Without a device no cell is looked at; a name that no device has, so that none is read.
+    return store.candidates(device=device or "", on_problem=problem)
 
 
 def _tags_of(ref: Reference, candidates: Iterable[Candidate]) -> list[str]:

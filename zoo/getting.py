@@ -146,7 +146,7 @@ def write_lock(path: Path, got: Got, *, store: Store | None = None) -> Pin | Non
         BadInput: what is there is no lock file.
     """
     before = write_pin(path, pin_of(got))
-    _remember(store or Store(), path)
+    (store or Store()).remember_lock(path)
     return before
 
 
@@ -202,11 +202,5 @@ def get_locked(
             accept=same_files,
         )
         found.append(Got(pulled, pin.query))
-    _remember(store, path)
+    store.remember_lock(path)
     return found
-
-
-def _remember(store: Store, path: Path) -> None:
-    remember = getattr(store, "remember_lock", None)
-    if remember is not None:
-        remember(path.absolute())

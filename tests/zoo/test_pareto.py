@@ -67,4 +67,4 @@ def test_the_front_as_a_document() -> None:
     assert [row["name"] for row in document["front"]] == ["a"]
     assert document["front"][0]["accuracy"]["top1"]["value"] == 71.0
     assert document["beaten"] == 1
-    assert document["not_compared"][0]["says"] == "not measured on kirin970"
+    assert document["lacking"][0]["says"] == "not measured on kirin970"

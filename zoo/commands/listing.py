@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,29 +109,14 @@ def _remote_rows(name: str, problems: list[PocketzooError]) -> tuple[list[Listed
 
 
 def _list_front(
-    axes: str, pattern: str | None, task: str | None, wanted: Constraints, inventory: Any, as_json: bool
+    axes: str, pattern: str | None, task: str | None, wanted: Constraints, inventory: str | None, as_json: bool
 ) -> None:
-    from zoo.choice_text import front_text, row_record
-    from zoo.choose import on_this_machine
-    from zoo.pareto import LESS_IS_BETTER, pareto, parse_axes
+    from zoo.commands.front import tell_front
     from zoo.store import Store
 
     problems: list[PocketzooError] = []
-    wanted = on_this_machine(wanted, inventory)
     candidates = [c for c in Store().candidates(on_problem=problems.append) if _shown(c, pattern, task)]
-    front = pareto(candidates, parse_axes(axes), constraints=wanted)
-    if as_json:
-        metrics = tuple(axis for axis in front.axes if axis not in LESS_IS_BETTER)
-        command.print_json(
-            {
-                "axes": front.axes,
-                "front": [row_record(row, metrics) for row in front.rows],
-                "beaten": front.beaten,
-                "lacking": [{"name": c.name, "digest": f"sha256:{c.digest}", "says": s} for c, s in front.lacking],
-            }
-        )
-    else:
-        command.tell(front_text(front, wanted.device))
+    tell_front(axes, wanted, candidates, inventory=Path(inventory) if inventory else None, as_json=as_json)
     for problem in problems:
         command.say(f"warning: left out: {problem.what}\n  where: {problem.where}\n  next:  zoo verify")
 
