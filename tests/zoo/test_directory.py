@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from pocketzoo.errors import PocketzooError
 from tests.contracts.remote_contract import RemoteContract, change_for, fetched
 from zoo.backends.directory import ABANDONED_S, open_directory
-from zoo.backends.protocol import ReadOnly, Remote, RemoteBroken, RemoteDenied, RemoteUnavailable
+from zoo.backends.protocol import ReadOnly, Remote, RemoteBroken, RemoteUnavailable
 
 
 @pytest.fixture
@@ -117,11 +118,26 @@ def test_a_read_only_remote_is_not_written_to(share: Path, tmp_path: Path) -> No
     assert list(share.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; run the tests as another user")
+REFUSED = """
+import sys
+from pathlib import Path
+from tests.contracts.remote_contract import change_for
+from zoo.backends.directory import open_directory
+from zoo.backends.protocol import RemoteDenied
+try:
+    open_directory(Path(sys.argv[1])).put(change_for(Path(sys.argv[2])), None)
+except RemoteDenied as error:
+    print(error.what)
+"""
+
+
 def test_no_permission_is_told(share: Path, tmp_path: Path) -> None:
+    humble = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
     share.chmod(0o555)
-    with pytest.raises(RemoteDenied):
-        open_directory(share).put(change_for(tmp_path), None)
+    argv = [*humble, sys.executable, "-c", REFUSED, str(share), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "permission" in done.stdout
+    assert list(share.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system; run the tests as root")
