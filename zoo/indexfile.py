@@ -31,7 +31,8 @@ CREATE TABLE tag (name TEXT, tag TEXT, digest TEXT, inode INTEGER, changed INTEG
     WITHOUT ROWID;
 CREATE TABLE artifact (digest TEXT PRIMARY KEY, inode INTEGER, changed INTEGER, cells INTEGER) WITHOUT ROWID;
 CREATE TABLE cell (
-    digest TEXT, file TEXT, device TEXT, facts BLOB, checksum INTEGER, PRIMARY KEY (digest, file)
+    digest TEXT, file TEXT, inode INTEGER, changed INTEGER, device TEXT, facts BLOB, checksum INTEGER,
+    PRIMARY KEY (digest, file)
 ) WITHOUT ROWID;
 CREATE INDEX cell_device ON cell (device);
 CREATE INDEX entry_digest ON entry (digest);

@@ -25,7 +25,7 @@ SETTLED_NS = 2_000_000_000
 
 _CELL = msgspec.msgpack.Decoder(CellFacts)
 _ACCURACY = msgspec.json.Decoder(tuple[Accuracy, ...])
-_Cell = tuple[str, str, bytes, int]  # file, device, facts, checksum
+_Cell = tuple[str, int, int, str, bytes, int]  # file, inode, changed, device, facts, checksum
 _NO_TAGS: dict[str, tuple[str, Stamp]] = {}
 
 
@@ -120,16 +120,12 @@ def _look_at_cells(
         files = sorted(file for file in os.listdir(folder) if file.endswith(".json"))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return at, []
-    known = {
-        file: (file, device, facts, checksum)
-        for file, device, facts, checksum in database.execute(
-            "SELECT file, device, facts, checksum FROM cell WHERE digest = ?", (digest,)
-        )
-    }
+    select = "SELECT file, inode, changed, device, facts, checksum FROM cell WHERE digest = ?"
+    known: dict[str, _Cell] = {row[0]: row for row in database.execute(select, (digest,))}
     cells = []
     for file in files:
-        cell = known.get(file)  # its content is its name: what was read once needs no second look
-        if cell is None:
+        cell, file_at = known.get(file), stamp(str(folder / file))
+        if cell is None or cell[1:3] != file_at:
             try:
                 facts = cell_facts(read_measurement(folder / file))
             except FileNotFoundError:
@@ -139,7 +135,7 @@ def _look_at_cells(
                 at = UNSETTLED
                 continue
             packed = msgspec.msgpack.encode(facts)
-            cell = (file, facts.device, packed, zlib.crc32(packed))
+            cell = (file, *_settled(file_at, now), facts.device, packed, zlib.crc32(packed))
         cells.append(cell)
     return at, cells
 
@@ -159,7 +155,7 @@ def write(database: sqlite3.Connection, found: Found) -> None:
     for digest, (at, cells) in found.cells.items():
         run("DELETE FROM cell WHERE digest = ?", (digest,))
         run("INSERT OR REPLACE INTO artifact VALUES (?,?,?,?)", (digest, *at, len(cells)))
-        many("INSERT INTO cell VALUES (?,?,?,?,?)", [(digest, *cell) for cell in cells])
+        many("INSERT INTO cell VALUES (?,?,?,?,?,?,?)", [(digest, *cell) for cell in cells])
     for table in ("artifact", "cell"):
         run(f"DELETE FROM {table} WHERE digest NOT IN (SELECT digest FROM entry)")  # noqa: S608  one of two words
 

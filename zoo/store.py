@@ -76,7 +76,7 @@ class Store:
                 measurement that is damaged, which is then missing from its entry; by default the error is raised.
         """
         for name in self.names():
-            tags = self._tags(name)
+            tags = self.tags(name)
             for path in sorted((self.root / "entries" / name).glob("*.json")):
                 try:
                     entry = self._read(name, path.stem, tags)
@@ -136,7 +136,7 @@ class Store:
             )
         if not self._has_entries(ref.name):
             raise self._unknown_name(ref.name, self.names())
-        tags = self._tags(ref.name)
+        tags = self.tags(ref.name)
         digest = ref.digest or tags.get(ref.tag or LATEST)
         if digest is None and ref.tag is None and not tags:
             # Nothing points anywhere (a kill between manifest and tag): one entry needs no tag to be meant.
@@ -149,7 +149,7 @@ class Store:
                 detail=(f"its tags: {', '.join(sorted(tags)) or 'none'}",),
                 hint="zoo list",
             )
-        if not self._manifest(ref.name, digest).exists():
+        if not self.manifest(ref.name, digest).exists():
             raise BadInput(f"{ref.name} has no entry with digest {digest}", where=str(self.root), hint="zoo list")
         return self._read(ref.name, digest, tags)
 
@@ -211,12 +211,12 @@ class Store:
         with self.lease(record.sha256 for record in artifact.files):
             for record in artifact.files:
                 self.file(record)  # from here on it stays: the lease came first (docs/decisions/0501)
-            write_atomically(self._manifest(artifact.name, artifact.digest), manifest)
+            write_atomically(self.manifest(artifact.name, artifact.digest), manifest)
             if tags:
                 with registering(self.root):
                     for tag in tags:
                         write_atomically(self.root / "tags" / artifact.name / tag, artifact.digest.encode())
-        return self._read(artifact.name, artifact.digest, self._tags(artifact.name))
+        return self._read(artifact.name, artifact.digest, self.tags(artifact.name))
 
     def keep(self, source: Path, record: FileRecord) -> Path:
         """Take a file into the store, hashed on the way; where a sound copy is there already, nothing is written.
@@ -292,7 +292,8 @@ class Store:
 
     # inside
 
-    def _manifest(self, name: str, digest: str) -> Path:
+    def manifest(self, name: str, digest: str) -> Path:
+        """Where the manifest of an entry is kept, whether or not it is there."""
         return self.root / "entries" / name / f"{digest}.json"
 
     def _has_entries(self, name: str) -> bool:
@@ -309,7 +310,8 @@ class Store:
             return True
         return entries.is_dir() and any((name / f"{digest}.json").exists() for name in entries.iterdir())
 
-    def _tags(self, name: str) -> dict[str, str]:
+    def tags(self, name: str) -> dict[str, str]:
+        """The tags under a name, sorted, and the digests they stand for."""
         folder = self.root / "tags" / name
         tags = {}
         if folder.is_dir():
@@ -321,7 +323,7 @@ class Store:
         return tags
 
     def _read(self, name: str, digest: str, tags: Mapping[str, str]) -> Entry:
-        artifact = read_manifest(self._manifest(name, digest), name, digest)
+        artifact = read_manifest(self.manifest(name, digest), name, digest)
         folder = self.root / "measurements" / digest
         found, problems = [], []
         for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
