@@ -73,6 +73,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.side_by_side
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.zoo_pull
+	$(BIN)/python -m benchmarks.zoo_kills_remote
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
