@@ -6,6 +6,7 @@ The manifest and the measurement files beside it are what counts; a card is gene
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 
 from zoo.artifact import Accuracy, Artifact, TensorSpec
@@ -16,13 +17,16 @@ from zoo.measurement import Measurement
 from zoo.text import latest_per_cell, millions, milliseconds
 
 
-def card(artifact: Artifact, measurements: Sequence[Measurement] = (), *, tags: Sequence[str] = ()) -> str:
+def card(
+    artifact: Artifact, measurements: Sequence[Measurement] = (), *, tags: Sequence[str] = (), url: str | None = None
+) -> str:
     """The README.md of an entry.
 
     Args:
         artifact: the entry.
         measurements: all that is published for it; of each cell the newest is shown. Those of another file are not.
         tags: that point to it.
+        url: of the remote it is published to, as ``zoo remote add`` takes it.
     """
     cells = latest_per_cell(tuple(m for m in measurements if m.artifact_sha256 == artifact.digest))
     sections = [
@@ -34,7 +38,7 @@ def card(artifact: Artifact, measurements: Sequence[Measurement] = (), *, tags: 
         _instructions([m for m in cells if m.metric == "instructions"]),
         _lineage(artifact),
         _run(artifact),
-        _get(artifact),
+        _get(artifact, url),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -256,8 +260,9 @@ def _numbers(values: Sequence[float], layout: str) -> str:
     return listed if layout == "NHWC" else f"np.reshape({listed}, (3, 1, 1))"
 
 
-def _get(artifact: Artifact) -> str:
-    lines = [f"zoo pull {artifact.name}@sha256:{artifact.digest} --to ."]
+def _get(artifact: Artifact, url: str | None) -> str:
+    lines = [f"zoo remote add published {shlex.quote(url)}"] if url else []
+    lines += [f"zoo pull {artifact.name}@sha256:{artifact.digest} --to ."]
     if artifact.format == "tflite":
         lines.append(f"harness run --device local --model {artifact.name}")
     sums = "\n".join(f"{file.sha256}  {file.name}" for file in artifact.files)

@@ -140,4 +140,6 @@ def _card(store: Store, remote: Remote, entry: Entry, base: Snapshot | None, tag
         data = remote.measurement(artifact.name, artifact.digest, name)
         with contextlib.suppress(PocketzooError):  # of an unknown schema, or damaged: not ours to judge, nor to show
             theirs.append(decode_measurement(data, name))
-    return card(artifact, (*entry.measurements, *theirs), tags=sorted(pointing.union(tags))).encode()
+    return card(
+        artifact, (*entry.measurements, *theirs), tags=sorted(pointing.union(tags)), url=getattr(remote, "url", None)
+    ).encode()

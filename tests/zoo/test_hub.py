@@ -178,6 +178,7 @@ class TestLayout:
             push(store, remote_at(hub), store.get("tiny-model"), tags=("latest",))
         data = ModelCard(files_in(hub, "acme/tiny-model")["README.md"].decode()).data
         assert [result.metric_args["threads"] for result in data.eval_results or ()] == [1, 2]
+        assert b"zoo remote add published hf://acme\n" in files_in(hub, "acme/tiny-model")["README.md"]
         hub.asked.clear()
         assert not push(mine, remote_at(hub), mine.get("tiny-model"), tags=("latest",)).changed
         assert hub.sent("GET", "/measurements/") == []

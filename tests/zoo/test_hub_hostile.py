@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pocketzoo.errors import PocketzooError
-from tests.contracts.remote_contract import change_for, fetched
+from tests.contracts.remote_contract import change_for, fetched, the_record
 from tests.lab.hub import Fault, HubServer
 from tests.zoo.hubs import CONTENT, TOKEN, publish, remote_at
 from zoo.backends import hub_client
@@ -183,6 +183,20 @@ class TestHostileListing:
         with pytest.raises(RemoteUnavailable):
             remote.names()
         assert len(hub.asked) == 30
+
+    def test_a_hub_that_sends_no_parts_sends_all(self, hub: HubServer, remote: Remote, change: Change) -> None:
+        hub.range_shift = None
+        with remote.blob(change.name, change.digest, the_record(change), 1000) as body:
+            assert body.offset == 0
+            assert b"".join(body.chunks) == CONTENT
+
+    def test_another_part_than_was_asked_for_is_refused(self, hub: HubServer, remote: Remote, change: Change) -> None:
+        hub.range_shift = 7
+        with (
+            pytest.raises(RemoteBroken, match="from byte 1,007 on"),
+            remote.blob(change.name, change.digest, the_record(change), 1000),
+        ):
+            pass
 
     def test_a_packed_body_is_refused(self, hub: HubServer, remote: Remote, change: Change) -> None:
         packed = (("Content-Encoding", "gzip"), ("Content-Type", "application/json"))

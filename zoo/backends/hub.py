@@ -36,6 +36,7 @@ from zoo.backends.hub_layout import (
     Held,
     Listed,
     Plan,
+    as_snapshot,
     belongs,
     carded,
     decode_tags,
@@ -100,6 +101,11 @@ class HubRemote:
     def address(self) -> str:
         """See :class:`Remote`. Says so where no token was sent: to nobody a private repository is none."""
         return f"{self._client.address}, without a token" if self._client.asked_by_nobody else self._client.address
+
+    @property
+    def url(self) -> str:
+        """What ``zoo remote add`` takes, for cards."""
+        return str(self._place)
 
     def names(self) -> tuple[str, ...]:
         """See :class:`Remote`. Of an owner's repositories, those whose card has the tag ``pocketzoo``."""
@@ -184,7 +190,7 @@ class HubRemote:
                 held = self._look(change.name, make=True)
                 assert held is not None  # noqa: S101  it was made
                 now = self._contents(change, held)
-                if (why := moved(change, base, _as_snapshot(change, held, now))) is not None:
+                if (why := moved(change, base, as_snapshot(change, held, now))) is not None:
                     raise Moved(f"somebody else published {change.name} meanwhile: {why}", where=self.address)
                 todo = plan(change, held, now)
                 if todo.empty:
@@ -391,10 +397,3 @@ def _manifest(digest: str) -> str:
 
 def _signature(digest: str) -> str:
     return f"{FOLDER}/signatures/{digest}.json"
-
-
-def _as_snapshot(change: Change, held: Held, now: Contents) -> Snapshot:
-    """What bears on a change, in the shape that :func:`moved` compares; a tag that points to nothing is none."""
-    tags = {tag: digest for tag, digest in now.tags.items() if digest in held.digests}
-    manifests = {change.digest: now.manifest} if now.manifest is not None else {}
-    return Snapshot(name=change.name, manifests=manifests, tags=tags, revision=held.revision)

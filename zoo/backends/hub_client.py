@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from pocketzoo import __version__
 from zoo.backends.hub_errors import GivenUp, Stumbled, told, wait_s
-from zoo.backends.protocol import LARGEST_LISTING, Blob, RemoteUnavailable
+from zoo.backends.protocol import LARGEST_LISTING, Blob, RemoteBroken, RemoteUnavailable
 
 if TYPE_CHECKING:
     import httpx2
@@ -157,7 +157,10 @@ class HubClient:
                     return stack.enter_context(self._opened(repository, path, revision, offset))
 
             response = _again(once)
-            yield Blob(_start(response), self._chunks(response))
+            start = _start(response)
+            if start not in (0, offset):
+                raise RemoteBroken(f"the Hub sends {path} from byte {start:,} on, not {offset:,}", where=self.address)
+            yield Blob(start, self._chunks(response))
 
     @contextlib.contextmanager
     def _opened(self, repository: str, path: str, revision: str, offset: int) -> Iterator[httpx2.Response]:

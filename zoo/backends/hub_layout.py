@@ -24,7 +24,7 @@ import msgspec
 
 from pocketzoo.files import CHUNK
 from zoo.artifact import FileRecord
-from zoo.backends.protocol import Change
+from zoo.backends.protocol import Change, Snapshot
 from zoo.backends.tree import MEASUREMENT_FILE
 from zoo.reference import DIGEST, LATEST, TAG, matches
 
@@ -199,6 +199,13 @@ def _make_room(done: Plan, change: Change, held: Held, now: Contents) -> None:
             done.copies[f"{FOLDER}/files/{held.at_top}/{record.name}"] = record.name
             if record.name not in coming:
                 done.gone.add(record.name)
+
+
+def as_snapshot(change: Change, held: Held, now: Contents) -> Snapshot:
+    """What bears on a change, in the shape that ``moved`` compares; a tag that points to nothing is none."""
+    tags = {tag: digest for tag, digest in now.tags.items() if digest in held.digests}
+    manifests = {change.digest: now.manifest} if now.manifest is not None else {}
+    return Snapshot(name=change.name, manifests=manifests, tags=tags, revision=held.revision)
 
 
 def carded(card: bytes) -> bytes:

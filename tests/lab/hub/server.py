@@ -35,6 +35,7 @@ class HubServer:
         self.asked: list[Asked] = []
         self.extra_tree: list[dict[str, object]] = []  # what a hostile Hub lists beside the files
         self.endless_pages = False
+        self.range_shift: int | None = 0  # how far from where it is asked a part begins; None: parts are not sent
         self.ignored: str | None = None  # what a .gitignore keeps out, as a regular expression
         self.stopping = threading.Event()
         self._signature = secrets.token_hex(8)
@@ -256,7 +257,20 @@ class HubServer:
                 where = f"{self.cdn_address}/blob/{file.sha256}?signature={self._signature}"
                 return Answer(302, b"", {**headers, "Location": where})
             headers["ETag"] = f'"{file.sha256}"'
-        return ranged(self.storage.content(file), asked, headers)
+        return self._ranged(self.storage.content(file), asked, headers)
+
+    def _ranged(self, data: bytes, asked: Asked, headers: dict[str, str]) -> Answer:
+        """The part that was asked for, 206, or all of it."""
+        headers = {"Content-Type": "application/octet-stream", **headers}
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
+        if match is None or self.range_shift is None:
+            return Answer(200, data, headers)
+        start = int(match[1]) + self.range_shift
+        end = min(int(match[2] or len(data) - 1), len(data) - 1)
+        if start >= len(data):
+            return Answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+        part = bytes(memoryview(data)[start : end + 1])
+        return Answer(206, part, {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"})
 
     def _paged(self, found: list[dict[str, object]], path: str, query: dict[str, list[str]]) -> Answer:
         start = int(query.get("cursor", ["0"])[0])
@@ -281,7 +295,7 @@ class HubServer:
             self.storage.large[match[1]] = body
             return Answer()
         if asked.method in ("GET", "HEAD") and (match := re.fullmatch(r"/blob/([0-9a-f]{64})", path)):
-            return ranged(self.storage.large[match[1]], asked, {"ETag": f'"{match[1]}"'})
+            return self._ranged(self.storage.large[match[1]], asked, {"ETag": f'"{match[1]}"'})
         self.complaints.append(f"not expected at the CDN: {asked.method} {asked.path}")
         raise Refusal(500, "this CDN knows no such address")
 
@@ -290,19 +304,6 @@ def front_matter(card: str) -> str | None:
     """The YAML at the head of a card."""
     match = re.match(r"---\n(.*?\n)---(\n|$)", card, re.DOTALL)
     return match[1] if match else None
-
-
-def ranged(data: bytes, asked: Asked, headers: dict[str, str]) -> Answer:
-    """The part that was asked for, 206, or all of it."""
-    headers = {"Content-Type": "application/octet-stream", **headers}
-    match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.headers.get("range", ""))
-    if match is None:
-        return Answer(200, data, headers)
-    start, end = int(match[1]), min(int(match[2] or len(data) - 1), len(data) - 1)
-    if start >= len(data):
-        return Answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
-    part = bytes(memoryview(data)[start : end + 1])
-    return Answer(206, part, {**headers, "Content-Range": f"bytes {start}-{end}/{len(data)}"})
 
 
 def _listed(path: str, file: File) -> dict[str, object]:
