@@ -209,6 +209,21 @@ def test_other_files_than_those_pinned_are_refused(store: Store, published: list
     assert Store(tmp_path / "elsewhere").names() == []
 
 
+def test_what_a_lock_file_pins_is_not_collected(store: Store, published: list[RemoteConfig], tmp_path: Path) -> None:
+    from zoo.collect import collect
+
+    got = get("net", NEED, store=store, remotes=published)
+    lock = tmp_path / "project" / "zoo.lock"
+    write_lock(lock, got, store=store)
+    (store.root / "tags" / "net-quant" / "latest").unlink()
+    collect(store, grace_s=0, untagged=True)
+    (kept,) = get_locked(lock, store=store, remotes=(), offline=True)
+    assert kept.pulled.entry.artifact.name == "net-quant"
+    lock.unlink()
+    collect(store, grace_s=0, untagged=True)
+    assert store.names() == []
+
+
 def test_to_prefer_something_is_to_ask(store: Store, published: list[RemoteConfig]) -> None:
     smallest = get("net", Constraints(prefer="size"), store=store, remotes=published)
     assert smallest.pulled.entry.artifact.name == "net"
