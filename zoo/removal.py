@@ -75,8 +75,9 @@ def _check_unneeded(store: Store, name: str, digest: str, pinned: Pinned) -> Non
     if not any(c.digest == digest and c.name != name for c in others):
         children = sorted({c.name for c in others if c.parent == digest})
         if children:
+            more = f" and {len(children) - 5} more" if len(children) > 5 else ""
             raise BadInput(
-                f"{len(children)} entries name {name}@sha256:{digest[:12]} as their parent: {', '.join(children[:5])}",
+                f"{name}@sha256:{digest[:12]} is the parent of {', '.join(children[:5])}{more}",
                 where=str(store.root),
                 hint="remove them first, or add --force",
             )

@@ -119,13 +119,7 @@ def connect(address: Address, timeout_s: float, link: socket.socket | paramiko.P
         ) from error
     except (paramiko.PasswordRequiredException, paramiko.AuthenticationException) as error:
         client.close()
-        tried = ", ".join(str(key) for key in address.keys) or "the agent's and ~/.ssh's keys"
-        raise NotAuthorised(
-            f"{address} accepts none of our keys: {error}",
-            output=(f"tried: {tried}",),
-            hint=f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}, or write `key` in the "
-            "inventory",
-        ) from error
+        raise _refused(address, f"{address} accepts none of our keys: {error}") from error
     except FileNotFoundError as error:
         client.close()
         raise NotAuthorised(f"there is no key {error.filename}", hint="mend `key` in the inventory") from error
@@ -133,6 +127,8 @@ def connect(address: Address, timeout_s: float, link: socket.socket | paramiko.P
         client.close()
         if "not found in known_hosts" in str(error):
             raise HostKeyRejected(f"the host key of {address.name} is not recorded", hint=trust) from error
+        if "No authentication methods available" in str(error):  # neither an agent nor a key to try
+            raise _refused(address, f"{address} wants a key, and there is none to offer") from error
         raise DeviceOffline(f"{address} does not answer as an ssh server: {error}") from error
     except (OSError, EOFError) as error:
         client.close()
@@ -141,6 +137,16 @@ def connect(address: Address, timeout_s: float, link: socket.socket | paramiko.P
         client.close()
         raise
     return client
+
+
+def _refused(address: Address, what: str) -> NotAuthorised:
+    tried = ", ".join(str(key) for key in address.keys) or "the agent's and ~/.ssh's keys"
+    return NotAuthorised(
+        what,
+        output=(f"tried: {tried}",),
+        hint=f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}, or write `key` in the "
+        "inventory",
+    )
 
 
 def _transport(link: socket.socket, **options: Any) -> paramiko.Transport:

@@ -170,6 +170,15 @@ def test_a_key_that_is_not_accepted(shared: sshd.Sshd, tmp_path: Path) -> None:
         SshTransport(shared.spec(key=str(tmp_path / "missing"))).run(["true"], deadline_s=LONG_S, env={}, stdin=b"")
 
 
+def test_no_key_and_no_agent(shared: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "bare"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    way = shared.spec(known_hosts=shared.spec().known_hosts).model_copy(update={"key": None})
+    with pytest.raises(NotAuthorised, match="there is none to offer") as caught:
+        SshTransport(way).run(["true"], deadline_s=LONG_S, env={}, stdin=b"")
+    assert "ssh-copy-id" in str(caught.value.hint)
+
+
 def test_nothing_there(tmp_path: Path, shared: sshd.Sshd) -> None:
     spec = board(shared, port=sshd.free_port())
     with pytest.raises(DeviceMissing, match="no ssh server answers") as caught:

@@ -254,7 +254,8 @@ class SftpFiles:
             hint = f"ssh-add KEY, or ssh-copy-id -p {address.port} {address.user}@{address.host}"
             raise RemoteDenied(error.what, where=self.address, detail=error.detail, hint=hint) from error
         except (DeviceMissing, DeviceOffline) as error:
-            raise RemoteUnavailable(error.what, where=self.address, hint=error.hint) from error
+            hint = f"check the network and the URL, and try: sftp -P {address.port} {address.user}@{address.host}"
+            raise RemoteUnavailable(error.what, where=self.address, hint=hint) from error
 
     def _broken(self) -> None:
         """The connection is not used again; the next call makes one."""
