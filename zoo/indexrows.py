@@ -26,7 +26,6 @@ SETTLED_NS = 2_000_000_000
 _CELL = msgspec.msgpack.Decoder(CellFacts)
 _ACCURACY = msgspec.json.Decoder(tuple[Accuracy, ...])
 _Cell = tuple[str, int, int, str, bytes, int]  # file, inode, changed, device, facts, checksum
-_NO_TAGS: dict[str, tuple[str, Stamp]] = {}
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Found:
     """What was read, to be written: each name and digest replaces all that the index had of it."""
 
     all_names: Stamp
+    looked_closely: int
     gone: list[str]
     names: dict[str, _Name] = field(default_factory=dict)
     cells: dict[str, tuple[Stamp, list[_Cell]]] = field(default_factory=dict)
@@ -57,10 +57,13 @@ def names_in(folder: str) -> tuple[Stamp, set[str]]:
 def look(root: Path, database: sqlite3.Connection, seen: Seen, stale: Stale) -> Found:
     """Read what is stale. Stamps are taken before what they stamp is read, so that no change is ever missed."""
     now = time.time_ns()
-    found = Found(stale.all_names, stale.gone)
+    found = Found(stale.all_names, stale.looked_closely, stale.gone)
+    known: dict[str, dict[str, EntryRow]] = {}
+    for row in seen.entries:
+        known.setdefault(row.name, {})[row.digest] = row
     digests = set(stale.digests)
     for name in stale.names:
-        there = _look_at_name(root, name, seen.entries.get(name, {}), now, found.problems)
+        there = _look_at_name(root, name, known.get(name, {}), now, found.problems)
         if there is None:
             found.gone.append(name)
             continue
@@ -151,7 +154,7 @@ def write(database: sqlite3.Connection, found: Found) -> None:
     many("INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", entries)
     tags = [(name, tag, digest, *at) for name, there in found.names.items() for tag, digest, at in there.tags]
     many("INSERT INTO tag VALUES (?,?,?,?,?)", tags)
-    run("INSERT OR REPLACE INTO name VALUES ('',?,?,0,0)", found.all_names)
+    run("INSERT OR REPLACE INTO name VALUES ('',?,?,0,?)", (*found.all_names, found.looked_closely))
     for digest, (at, cells) in found.cells.items():
         run("DELETE FROM cell WHERE digest = ?", (digest,))
         run("INSERT OR REPLACE INTO artifact VALUES (?,?,?,?)", (digest, *at, len(cells)))
@@ -166,31 +169,29 @@ def candidates_of(database: sqlite3.Connection, seen: Seen, device: str | None) 
     Raises:
         IndexDamaged: a row is not what was written.
     """
-    cells = _cells(database, seen, device)
+    cells, tags = _cells(database, seen, device), seen.tags_by_entry()
     found = []
-    for name in sorted(seen.entries):
-        pointing = seen.tags.get(name, _NO_TAGS)
-        for digest, row in sorted(seen.entries[name].items()):
-            if row.checksum != _checksum(row):
-                raise IndexDamaged
-            of_entry = cells.get(digest, [])
-            if len(of_entry) > 1:
-                of_entry.sort(key=_by_time)
-            found.append(
-                Candidate(
-                    name=name,
-                    digest=digest,
-                    source=LOCAL,
-                    tags=tuple([tag for tag, (target, _) in pointing.items() if target == digest]),
-                    format=row.format,
-                    task=row.task,
-                    size_bytes=row.size_bytes,
-                    accuracy=_ACCURACY.decode(row.accuracy),
-                    parent=row.parent,
-                    parent_name=row.parent_name,
-                    cells=tuple(of_entry),
-                )
+    for row in seen.entries:
+        if row.checksum != _checksum(row):
+            raise IndexDamaged
+        of_entry = cells.get(row.digest, [])
+        if len(of_entry) > 1:
+            of_entry.sort(key=_by_time)
+        found.append(
+            Candidate(
+                name=row.name,
+                digest=row.digest,
+                source=LOCAL,
+                tags=tuple(tags.get(row[:2], ())),
+                format=row.format,
+                task=row.task,
+                size_bytes=row.size_bytes,
+                accuracy=_ACCURACY.decode(row.accuracy),
+                parent=row.parent,
+                parent_name=row.parent_name,
+                cells=tuple(of_entry),
             )
+        )
     return found
 
 

@@ -54,16 +54,20 @@ def truth(store: Store) -> list[object]:
 def same(store: Store) -> None:
     """Both ways of asking the index give what the files hold, twice: as it is refreshed and as it then is."""
     for _ in range(2):
-        problems: list[PocketzooError] = []
-        expected = [
-            (e.artifact.name, e.artifact.digest, e.tags, e.artifact.size_bytes, len(e.measurements), e.artifact.task)
-            for e in store.entries(problems.append)
-        ]
-        told: list[PocketzooError] = []
-        listed = [(r.name, r.digest, r.tags, r.size_bytes, r.measurements, r.task) for r in store.listing(told.append)]
-        assert listed == expected
-        assert sorted(str(p.where) for p in told) == sorted({str(p.where) for p in problems})
         assert store.candidates(on_problem=lambda _: None) == truth(store)
+        same_list(store)
+
+
+def same_list(store: Store) -> None:
+    problems: list[PocketzooError] = []
+    expected = [
+        (e.artifact.name, e.artifact.digest, e.tags, e.artifact.size_bytes, len(e.measurements), e.artifact.task)
+        for e in store.entries(problems.append)
+    ]
+    told: list[PocketzooError] = []
+    listed = [(r.name, r.digest, r.tags, r.size_bytes, r.measurements, r.task) for r in store.listing(told.append)]
+    assert listed == expected
+    assert sorted(str(p.where) for p in told) == sorted({str(p.where) for p in problems})
 
 
 @pytest.fixture
@@ -221,6 +225,15 @@ BY_HAND = [
 def test_whatever_was_done_it_says_what_the_files_say(filled: Store, deed: Callable[[Store], None]) -> None:
     deed(filled)
     same(filled)
+
+
+@pytest.mark.parametrize("deed", [edit_manifest_in_place, edit_tag_in_place, damage_manifest])
+def test_listing_sees_what_was_written_over_in_place_after_a_while(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, deed: Callable[[Store], None]
+) -> None:
+    deed(filled)
+    monkeypatch.setattr(index, "CLOSELY_S", 0.0)
+    same_list(filled)
 
 
 @pytest.mark.parametrize("table", ["entry", "cell"])
