@@ -28,6 +28,7 @@ from zoo.diff import Diff
 from zoo.gate import Gate
 from zoo.measurement import Measurement
 from zoo.reference import LATEST, parse_reference
+from zoo.remeasure import Reproduction
 from zoo.remotes import RemoteConfig, add_remote, load_remotes, open_remote, remove_remote, which
 from zoo.resolve import Choice
 from zoo.sign import Identity, Keyless, PrivateKey, PublicKey
@@ -56,6 +57,7 @@ __all__ = [
     "Published",
     "PulledFiles",
     "RemoteConfig",
+    "Reproduction",
     "Store",
     "WorkFailed",
     "add",
@@ -65,6 +67,7 @@ __all__ = [
     "pull",
     "pull_locked",
     "push",
+    "remeasure",
     "remote_models",
     "remotes",
     "remove_remote",
@@ -340,19 +343,49 @@ def verify(
         signed_by: whose signature each must have.
         store: default: the local zoo.
     """
-    from zoo.verify import verify_entry
+    from zoo.verify import lineages, verify_entry, verify_tags
 
     place = store or Store()
     problems: list[PocketzooError] = []
     entries = [place.get(reference)] if reference else list(place.entries(problems.append))
     findings = [Finding("-", "manifest", False, f"{p.what}: {p.where}") for p in problems]
+    parents = lineages(place)
     for entry in entries:
-        findings += verify_entry(place, entry)
+        findings += verify_entry(place, entry, parents)
         if signed_by is not None:
             from zoo.signatures import signature_finding
 
             findings.append(signature_finding(place, entry, signed_by))
-    return findings
+    return [*findings, *verify_tags(place, entries[0].artifact.name if reference else None)]
+
+
+def remeasure(
+    reference: str,
+    device: str,
+    *,
+    threads: Sequence[int] = (),
+    abis: Sequence[str] = (),
+    tolerance: float = 0.05,
+    store: Store | None = None,
+) -> list[Reproduction]:
+    """Measure an entry's published figures on a device again; each ``ok`` says whether it came out.
+
+    Args:
+        reference: an entry of the local zoo.
+        device: where it was and is measured.
+        threads: only figures with so many; default: all.
+        abis: only figures of these; default: all.
+        tolerance: share below which a difference is none.
+        store: default: the local zoo.
+
+    Raises:
+        BadInput: no such entry, or nothing that can be held was published there.
+        DeviceUnavailable: the device cannot be used now.
+    """
+    from zoo.remeasure import reproduce
+
+    place = store or Store()
+    return reproduce(place.get(reference), device, store=place, threads=threads, abis=abis, tolerance=tolerance)
 
 
 def remotes() -> tuple[RemoteConfig, ...]:

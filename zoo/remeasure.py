@@ -106,6 +106,27 @@ def figures_to_check(
     raise BadInput(what, hint=f"harness run --device {device} --model {entry.artifact.name} --publish")
 
 
+def reproduce(
+    entry: Entry,
+    device: str,
+    *,
+    store: Store,
+    threads: Iterable[int] = (),
+    abis: Iterable[str] = (),
+    tolerance: float = TOLERANCE,
+    inventory: Path | None = None,
+) -> list[Reproduction]:
+    """Measure an entry's published figures on a device again, and say which came out.
+
+    Raises:
+        BadInput: nothing that can be held was published there, or nobody here can measure.
+        DeviceUnavailable: the device cannot be used now.
+    """
+    published = figures_to_check(entry, device, threads=threads, abis=abis)
+    made = find_remeasure()(published, store=store, device=device, inventory=inventory)
+    return [judge(each, tolerance=tolerance) for each in made]
+
+
 def _can_be_held(m: Measurement) -> bool:
     if m.metric == "instructions":
         return m.instructions is not None

@@ -50,6 +50,8 @@ def verify(
     With --remeasure REF's published figures on a device are measured again, in the same way. A figure is reproduced
     where both intervals overlap or the ratio is within the tolerance; slower, faster and doubtful are exit 1.
     """
+    from zoo.gate import parse_percent
+    from zoo.remeasure import reproduce
     from zoo.store import Store
     from zoo.verify import Finding, lineages, verify_entry, verify_tags
 
@@ -57,6 +59,7 @@ def verify(
         raise BadInput("--device, --threads and --abi say what to measure again", hint="add --remeasure")
     if remeasure and (reference is None or device is None):
         raise BadInput("--remeasure needs a model and a device", hint="zoo verify REF --remeasure --device local")
+    limit = parse_percent(tolerance, "--tolerance")
     store = Store()
     trust = chosen_trust(require_signature, public_key, identity, identity_provider)
     problems: list[PocketzooError] = []
@@ -77,7 +80,15 @@ def verify(
         command.tell(f"{len(findings)} checks of {len(entries)} models, {wrong} failed")
     again: list[Reproduction] = []
     if remeasure and not wrong:
-        again = _remeasured(store, entries[0], str(device), threads, abi, tolerance, inventory)
+        again = reproduce(
+            entries[0],
+            str(device),
+            store=store,
+            threads=_counts(threads) if threads else (),
+            abis=tuple(part.strip() for part in abi.split(",") if part.strip()) if abi else (),
+            tolerance=limit,
+            inventory=Path(inventory) if inventory else None,
+        )
     if as_json:
         command.print_json(
             {
@@ -103,27 +114,6 @@ def _signature(store: Store, entry: Entry, trust: PublicKey | Identity | None) -
         from zoo.signatures import signature_finding
 
         yield signature_finding(store, entry, trust)
-
-
-def _remeasured(
-    store: Store,
-    entry: Entry,
-    device: str,
-    threads: str | None,
-    abi: str | None,
-    tolerance: str,
-    inventory: str | None,
-) -> list[Reproduction]:
-    from zoo.gate import parse_percent
-    from zoo.remeasure import figures_to_check, find_remeasure, judge
-
-    limit = parse_percent(tolerance, "--tolerance")
-    counts = _counts(threads) if threads else ()
-    abis = tuple(part.strip() for part in abi.split(",") if part.strip()) if abi else ()
-    published = figures_to_check(entry, device, threads=counts, abis=abis)
-    measure = find_remeasure()
-    made = measure(published, store=store, device=device, inventory=Path(inventory) if inventory else None)
-    return [judge(each, tolerance=limit) for each in made]
 
 
 def _counts(text: str) -> tuple[int, ...]:
