@@ -72,6 +72,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.side_by_side
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.zoo_scale
+	$(BIN)/python -m benchmarks.zoo_kills
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

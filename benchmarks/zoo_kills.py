@@ -23,7 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=20261121)
-    parser.add_argument("--longest", type=float, default=0.03, help="the latest moment, in seconds after the start")
+    parser.add_argument("--longest", type=float, default=0.08, help="the latest moment, in seconds after the start")
     parser.add_argument("--only", nargs="*", choices=sorted(OPERATIONS), default=[])
     options = parser.parse_args()
     start = time.monotonic()

@@ -99,7 +99,7 @@ class Killed:
     wrong: list[str] = field(default_factory=list)
 
 
-def campaign(folder: Path, *, kills: int, seed: int, operations: Sequence[str] = (), longest_s: float = 0.03) -> Killed:
+def campaign(folder: Path, *, kills: int, seed: int, operations: Sequence[str] = (), longest_s: float = 0.08) -> Killed:
     """Kill operations in turn until ``kills`` of them were hit; each is then run to its end, and the store checked.
 
     Args:
@@ -140,7 +140,7 @@ def campaign(folder: Path, *, kills: int, seed: int, operations: Sequence[str] =
 
 
 def problems(store: Store) -> list[str]:
-    """What is wrong with a store: unreadable records, files that are missing or changed, an index that says otherwise."""
+    """What is wrong: unreadable records, files that are missing or changed, an index that says otherwise."""
     found: list[PocketzooError] = []
     wrong = []
     entries = list(store.entries(found.append))
