@@ -3,7 +3,7 @@
 ``python -m benchmarks.zoo_kills [--kills 60] [--seed N] [--longest S] [--only NAME ...]``
 
 After each kill the store must be sound, the same command must succeed, and the store must be sound again. What is put
-under fire is in tests/zoo/killing.py.
+under fire is in tests/zoo/store_killing.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report import show
-from tests.zoo.killing import OPERATIONS, campaign
+from tests.zoo.store_killing import OPERATIONS, campaign
 
 
 def main() -> int:

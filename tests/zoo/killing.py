@@ -1,164 +1,193 @@
-"""Work on a store, killed with signal 9 at random moments, and what must hold afterwards.
-
-An operation is a function of a store, a folder of its own and a number; ``python -m tests.zoo.killing NAME ROOT FOLDER
-NUMBER`` runs it. To put another one under fire, add it to OPERATIONS, and to PREPARED what must be there before.
-"""
+"""``zoo pull`` and ``zoo push`` killed with signal 9 at any moment: what is seen then, and the same command again."""
 
 from __future__ import annotations
 
+import os
 import random
-import signal
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pocketzoo.errors import BadInput, PocketzooError
-from pocketzoo.files import sha256_file
+from pocketzoo.errors import PocketzooError
+from pocketzoo.files import sha256_bytes, sha256_file
 from tests.records import measurement_for
-from tests.zoo.conftest import artifact_for
-from zoo.artifact import Artifact
-from zoo.collect import collect
-from zoo.removal import remove
-from zoo.store import Store
+from zoo.artifact import Artifact, FileRecord
+from zoo.asking import decode_manifest
+from zoo.backends.protocol import Remote
+from zoo.push import push
+from zoo.remotes import RemoteConfig, open_remote
+from zoo.store import Entry, Store
 
-Operation = Callable[[Store, Path, int], None]
-BYTES = 2_000_000
-
-
-def model(folder: Path, number: int) -> tuple[Artifact, Path]:
-    """A model of two megabytes, the same for the same number."""
-    path = folder / f"model{number}.tflite"
-    if not path.exists():
-        path.write_bytes(random.Random(number).randbytes(BYTES))
-    return artifact_for(path, f"model{number}"), path
-
-
-def add(store: Store, folder: Path, number: int) -> None:
-    """One entry more."""
-    artifact, path = model(folder, number)
-    store.add(artifact, {artifact.files[0].name: path}, tags=("latest", "v1"))
-
-
-def tag(store: Store, folder: Path, number: int) -> None:
-    """Tags on an entry that is there."""
-    store.enter(store.get(f"model{number}").artifact, tags=("latest", "v2", "v3", "v4"))
-
-
-def attach(store: Store, folder: Path, number: int) -> None:
-    """Numbers for an entry that is there."""
-    artifact = store.get(f"model{number}").artifact
-    for cell in range(5):
-        store.attach(measurement_for(artifact, threads=cell + 1, key=f"{cell:064x}"))
-
-
-def gc(store: Store, folder: Path, number: int) -> None:
-    """Everything nobody needs goes at once."""
-    collect(store, grace_s=0, untagged=True)
-
-
-def remove_entry(store: Store, folder: Path, number: int) -> None:
-    """An entry goes; where it has gone already, that is said."""
-    try:
-        remove(store, f"model{number}")
-    except BadInput:
-        if f"model{number}" in store.names():
-            raise
-
-
-def list_models(store: Store, folder: Path, number: int) -> None:
-    """The index is brought up to date."""
-    store.listing()
-    store.candidates()
-
-
-OPERATIONS: dict[str, Operation] = {
-    "add": add,
-    "tag": tag,
-    "attach": attach,
-    "gc": gc,
-    "remove": remove_entry,
-    "list": list_models,
-}
-PREPARED: dict[str, Sequence[Operation]] = {
-    "tag": (add,),
-    "attach": (add,),
-    "gc": (add, remove_entry),
-    "remove": (add, attach),
-    "list": (add, attach),
-}
+SCRIPTS = Path(sys.executable).parent
+LONGEST_S = 120.0
 
 
 @dataclass
 class Killed:
-    """What a campaign gave: kills by operation, runs that ended before they were killed, and what must not be."""
+    """What came of one way: kills that hit, commands that ended before theirs, pulls gone on with, broken rules."""
 
-    kills: dict[str, int] = field(default_factory=dict)
+    way: str
+    kills: int = 0
     too_late: int = 0
+    seen_whole: int = 0
+    resumed: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
-def campaign(folder: Path, *, kills: int, seed: int, operations: Sequence[str] = (), longest_s: float = 0.08) -> Killed:
-    """Kill operations in turn until ``kills`` of them were hit; each is then run to its end, and the store checked.
+def pulls(
+    folder: Path, url: str, kills: int, seed: int, *, size: int = 4_000_000, publish_to: Remote | None = None
+) -> Killed:
+    """Kill pulls from a remote into stores that are empty at first; ``publish_to`` where the URL is read-only."""
+    rng = random.Random(seed)
+    publisher = Store(folder / "publisher")
+    done = Killed(f"pull {url.partition(':')[0]}")
+    home = folder / "reader"
+    env = {**os.environ, "POCKETZOO_HOME": str(home), "POCKETZOO_REMOTE": url}
+    argv = [str(SCRIPTS / "zoo"), "pull", "--json"]
 
-    Args:
-        folder: empty; the store is made in it.
-        kills: how many processes are killed.
-        seed: of the moments.
-        operations: names; default: all.
-        longest_s: the latest moment, in seconds after the operation began.
-    """
-    store, moments, done = Store(folder / "zoo"), random.Random(seed), Killed()
-    names = list(operations or OPERATIONS)
-    number = 0
-    while sum(done.kills.values()) < kills and number < 20 * kills:
-        number += 1
-        name = names[number % len(names)]
-        for before in PREPARED.get(name, ()):
-            before(store, folder, number)
-        argv = [sys.executable, "-m", "tests.zoo.killing", name, str(store.root), str(folder), str(number)]
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.read(1)  # it has imported what it needs and begins now
-        try:
-            process.wait(moments.uniform(0, longest_s))
-            done.too_late += 1
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            done.kills[name] = done.kills.get(name, 0) + 1
-        process.stdout.close()
-        done.wrong += [f"{name} {number}, killed: {text}" for text in problems(store)]
-        try:
-            OPERATIONS[name](store, folder, number)
-        except PocketzooError as error:
-            done.wrong.append(f"{name} {number}, repeated: {error.what}: {error.where}")
-        done.wrong += [f"{name} {number}, repeated: {text}" for text in problems(store)]
-        (folder / f"model{number}.tflite").unlink(missing_ok=True)
+    def one(number: int, after_s: float | None) -> float:
+        entry = _entry(publisher, folder, f"killed{seed}-{number}", rng, size)
+        with closing(publish_to or open_remote(RemoteConfig(name="there", url=url))) as remote:
+            push(publisher, remote, entry, tags=("latest",))
+        shutil.rmtree(home, ignore_errors=True)
+        store = Store(home / "zoo")
+        seconds = _run(done, [*argv, entry.artifact.name], env, after_s)
+        if after_s is None:
+            return seconds
+        done.wrong += [f"{number} after the kill: {text}" for text in broken(store)]
+        done.seen_whole += entry.artifact.name in store.names()
+        partial = store.partial(entry.artifact.digest)
+        done.resumed += partial.exists() and partial.stat().st_size > 0
+        again = subprocess.run(
+            [*argv, entry.artifact.name], check=False, env=env, capture_output=True, timeout=LONGEST_S
+        )
+        if again.returncode:
+            done.wrong.append(f"{number} again: exit {again.returncode}: {again.stderr.decode()}")
+        done.wrong += [f"{number} at the end: {text}" for text in broken(store)]
+        if store.get(entry.artifact.name).measurements != entry.measurements:
+            done.wrong.append(f"{number}: measurements were lost")
+        left = [path.name for path in (store.root / "partial").iterdir()]
+        done.wrong += [f"{number}: {name} is left over" for name in left]
+        return seconds
+
+    _campaign(one, done, kills, rng)
     return done
 
 
-def problems(store: Store) -> list[str]:
-    """What is wrong: unreadable records, files that are missing or changed, an index that says otherwise."""
-    found: list[PocketzooError] = []
-    wrong = []
-    entries = list(store.entries(found.append))
-    for entry in entries:
+def pushes(folder: Path, url: str, kills: int, seed: int, *, size: int = 4_000_000) -> Killed:
+    """Kill pushes to a remote, which a reader looks at in between."""
+    rng = random.Random(seed)
+    home = folder / "publisher-home"
+    store = Store(home / "zoo")
+    done = Killed(f"push {url.partition(':')[0]}")
+    env = {**os.environ, "POCKETZOO_HOME": str(home), "POCKETZOO_REMOTE": url}
+    argv = [str(SCRIPTS / "zoo"), "push", "--json"]
+
+    def one(number: int, after_s: float | None) -> float:
+        entry = _entry(store, folder, f"pushed{seed}-{number}", rng, size)
+        seconds = _run(done, [*argv, entry.artifact.name], env, after_s)
+        if after_s is None:
+            return seconds
+        with closing(open_remote(RemoteConfig(name="there", url=url))) as remote:
+            done.wrong += [f"{number} after the kill: {text}" for text in unsound(remote, entry)]
+            done.seen_whole += remote.snapshot(entry.artifact.name) is not None
+            again = subprocess.run(
+                [*argv, entry.artifact.name], check=False, env=env, capture_output=True, timeout=LONGEST_S
+            )
+            if again.returncode:
+                done.wrong.append(f"{number} again: exit {again.returncode}: {again.stderr.decode()}")
+            done.wrong += [f"{number} at the end: {text}" for text in unsound(remote, entry)]
+            snapshot = remote.snapshot(entry.artifact.name)
+            if (
+                snapshot is None
+                or dict(snapshot.tags) != {"latest": entry.artifact.digest}
+                or len(snapshot.measurements[entry.artifact.digest]) != len(entry.measurements)
+            ):
+                done.wrong.append(f"{number}: the entry is not there as a whole")
+        done.wrong += [f"{number} here: {text}" for text in broken(store)]
+        shutil.rmtree(store.root)
+        return seconds
+
+    _campaign(one, done, kills, rng)
+    return done
+
+
+def _campaign(one: Callable[[int, float | None], float], done: Killed, kills: int, rng: random.Random) -> None:
+    whole = one(0, None)
+    number = 0
+    while done.kills < kills and number < 4 * kills:
+        number += 1
+        one(number, rng.uniform(0.15, 1.1) * whole)
+
+
+def _run(done: Killed, argv: list[str], env: dict[str, str], after_s: float | None) -> float:
+    start = time.monotonic()
+    with subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            _, said = process.communicate(timeout=after_s if after_s is not None else LONGEST_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            done.kills += 1
+            return time.monotonic() - start
+    done.too_late += after_s is not None
+    if process.returncode:
+        done.wrong.append(f"{argv}: exit {process.returncode}: {said.decode()}")
+    return time.monotonic() - start
+
+
+def _entry(store: Store, folder: Path, name: str, rng: random.Random, size: int) -> Entry:
+    path = folder / "content"
+    path.write_bytes(rng.randbytes(size))
+    record = FileRecord(name=f"{name}.tflite", sha256=sha256_file(path), size=size)
+    artifact = Artifact(name=name, format="tflite", files=(record,))
+    store.add(artifact, {record.name: path})
+    for key in range(3):
+        store.attach(measurement_for(artifact, key=f"{key:064x}"))
+    return store.get(name)
+
+
+def broken(store: Store) -> list[str]:
+    """What is wrong with what a store shows: every blob, manifest, tag and measurement."""
+    found = []
+    for path in (store.root / "blobs").rglob("*"):
+        if path.is_file() and not path.name.startswith(".") and sha256_file(path) != path.name:
+            found.append(f"the blob {path.name} has another content")
+    problems: list[PocketzooError] = []
+    for entry in store.entries(problems.append):
         for record in entry.artifact.files:
             try:
-                if sha256_file(store.file(record)) != record.sha256:
-                    wrong.append(f"{record.name} was changed")
+                store.file(record)
             except PocketzooError as error:
-                wrong.append(error.what)
-    expected = [(e.artifact.name, e.artifact.digest, e.tags, len(e.measurements)) for e in entries]
-    if [(r.name, r.digest, r.tags, r.measurements) for r in store.listing(found.append)] != expected:
-        wrong.append("the index says otherwise than the files")
-    return [*wrong, *(f"{error.what}: {error.where}" for error in found)]
+                found.append(error.what)
+    for tag in (store.root / "tags").glob("*/*"):
+        if not tag.name.startswith(".") and not list(
+            store.root.glob(f"entries/{tag.parent.name}/{tag.read_text()}.json")
+        ):
+            found.append(f"{tag.parent.name}:{tag.name} points nowhere")
+    return [*found, *(problem.what for problem in problems)]
 
 
-if __name__ == "__main__":
-    operation = OPERATIONS[sys.argv[1]]
-    sys.stdout.write(".")
-    sys.stdout.flush()
-    operation(Store(Path(sys.argv[2])), Path(sys.argv[3]), int(sys.argv[4]))
+def unsound(remote: Remote, entry: Entry) -> list[str]:
+    """What is wrong with what a reader of a remote sees of an entry."""
+    name = entry.artifact.name
+    snapshot = remote.snapshot(name)
+    if snapshot is None:
+        return []
+    found = []
+    for digest in snapshot.manifests:
+        artifact = decode_manifest(snapshot, digest, remote.address)
+        for record in artifact.files:
+            with remote.blob(name, digest, record, 0) as body:
+                if sha256_bytes(b"".join(body.chunks)) != record.sha256:
+                    found.append(f"{record.name} has another content")
+        for file_name in snapshot.measurements.get(digest, ()):
+            if sha256_bytes(remote.measurement(name, digest, file_name))[:16] not in file_name:
+                found.append(f"the measurement {file_name} has another content")
+    found += [f"{tag} points nowhere" for tag, digest in snapshot.tags.items() if digest not in snapshot.manifests]
+    return found

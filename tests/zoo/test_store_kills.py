@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.zoo.killing import OPERATIONS, campaign
+from tests.zoo.store_killing import OPERATIONS, campaign
 
 
 def test_a_killed_command_leaves_a_sound_store_and_can_be_repeated(tmp_path: Path) -> None:
