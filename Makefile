@@ -75,6 +75,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.zoo_pull
 	$(BIN)/python -m benchmarks.zoo_kills_remote
+	$(BIN)/python -m benchmarks.zoo_scale
+	$(BIN)/python -m benchmarks.zoo_kills
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -74,11 +75,12 @@ def _put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def timed(argv: list[str], home: Path) -> float:
-    """Milliseconds of a whole process."""
-    start = time.perf_counter()
+def timed(argv: list[str], home: Path) -> tuple[float, float]:
+    """Milliseconds that a whole process took, and those that it computed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "POCKETZOO_HOME": str(home)})
-    return (time.perf_counter() - start) * 1e3
+    took, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return took * 1e3, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
 
 
 def main() -> int:
@@ -113,7 +115,7 @@ def main() -> int:
             "candidates and resolve": ([sys.executable, "-c", CHOOSE.format(entries=options.entries)], home),
             "zoo list --pareto": ([zoo, "list", "--pareto", "latency,top1", "--device", "device3"], home),
         }
-        times: dict[str, list[float]] = {name: [] for name in commands}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(options.rounds):
             for name, (argv, where) in commands.items():
                 times[name].append(timed(argv, where))
@@ -125,10 +127,12 @@ def main() -> int:
     return 1 if any(row["holds"] == "no" for row in rows) else 0
 
 
-def _row(name: str, values: list[float]) -> dict[str, object]:
-    median, limit = statistics.median(values), LIMITS.get(name)
+def _row(name: str, times: list[tuple[float, float]]) -> dict[str, object]:
+    took = [each[0] for each in times]
+    median, limit = statistics.median(took), LIMITS.get(name)
     held = "" if limit is None else "yes" if median < limit else "no"
-    return {"command": name, "median ms": median, "max ms": max(values), "limit ms": limit, "holds": held}
+    cpu = statistics.median(each[1] for each in times)
+    return {"command": name, "median ms": median, "max ms": max(took), "CPU ms": cpu, "limit ms": limit, "holds": held}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pocketzoo.errors import BadInput, PocketzooError
@@ -259,7 +260,13 @@ def _unreadable(path: Path, error: Exception) -> BadInput:
 
 
 def _children(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern)) if folder.is_dir() else []
+    """What matches in a folder and the folders in it; those that vanish meanwhile have nothing in them."""
+    first, _, rest = pattern.partition("/")
+    try:
+        found = sorted(path for path in folder.iterdir() if fnmatchcase(path.name, first))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [each for path in found for each in _children(path, rest)] if rest else found
 
 
 def _named(folder: Path, pattern: str) -> Iterator[Path]:

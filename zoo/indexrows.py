@@ -103,7 +103,11 @@ def _look_at_name(
 
 def _tags(folder: Path, now: int) -> list[tuple[str, str, Stamp]]:
     tags = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    for path in paths:
         if matches(TAG, path.name):
             at = _settled(stamp(str(path)), now)
             try:

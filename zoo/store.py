@@ -52,6 +52,18 @@ class Entry:
     problems: tuple[PocketzooError, ...] = ()
 
 
+def _children(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; in one that is not there, or vanishes meanwhile, is nothing."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return [path for path in _children(folder) if path.suffix == ".json"]
+
+
 def _raise(problem: PocketzooError) -> None:
     raise problem
 
@@ -77,7 +89,7 @@ class Store:
         """
         for name in self.names():
             tags = self.tags(name)
-            for path in sorted((self.root / "entries" / name).glob("*.json")):
+            for path in _json_files(self.root / "entries" / name):
                 try:
                     entry = self._read(name, path.stem, tags)
                 except FileNotFoundError:
@@ -312,11 +324,10 @@ class Store:
 
     def tags(self, name: str) -> dict[str, str]:
         """The tags under a name, sorted, and the digests they stand for."""
-        folder = self.root / "tags" / name
         tags = {}
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                if matches(TAG, path.name):
+        for path in _children(self.root / "tags" / name):
+            if matches(TAG, path.name):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                     digest = path.read_text(encoding="ascii", errors="replace").strip()
                     if matches(DIGEST, digest):
                         tags[path.name] = digest
@@ -326,7 +337,7 @@ class Store:
         artifact = read_manifest(self.manifest(name, digest), name, digest)
         folder = self.root / "measurements" / digest
         found, problems = [], []
-        for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+        for file in _json_files(folder):
             try:
                 found.append(read_measurement(file))
             except PocketzooError as problem:
