@@ -18,7 +18,7 @@ ALPHA = 0.05
 REPEATABLE = 0.005
 """Counts of processes that differ by more than 0.5% are not of the same work; they differ by 0.01 to 0.1%."""
 
-FIELDS = ("device", "abi", "threads", "affinity", "protocol", "runner", "provenance", "metric")
+FIELDS = ("device", "abi", "threads", "affinity", "options", "protocol", "runner", "provenance", "metric")
 """What must be alike, in the order in which it is told. The number of repeats need not be."""
 
 Outcome = Literal["slower", "faster", "no difference", "cannot tell"]
@@ -66,6 +66,8 @@ def _value(m: Measurement, field: str) -> str:
         return str(m.threads_requested)
     if field == "affinity":
         return m.affinity or "none"
+    if field == "options":
+        return ", ".join(f"{name}={value}" for name, value in m.options) or "none"
     if field == "protocol":
         return f"{m.warmup} warm-up + {m.runs} runs"
     if field == "runner":

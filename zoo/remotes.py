@@ -212,7 +212,10 @@ def check_url(text: str) -> str:
     if not text.isprintable() or not text.strip():
         raise BadInput("not the URL of a remote: it is empty or has unprintable characters")
     if "://" not in text:
-        return Path(text).expanduser().absolute().as_uri()
+        try:
+            return Path(text).expanduser().absolute().as_uri()
+        except RuntimeError as error:  # ~NAME, and nobody is called that here
+            raise BadInput("not the URL of a remote: its ~ leads nowhere, nobody has that name here") from error
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -12,7 +12,7 @@ from pocketzoo.errors import BadInput
 if TYPE_CHECKING:
     from zoo.measurement import Measurement
 
-ALLOWED = ("device", "abi", "threads", "affinity", "protocol", "runner", "provenance", "metric", "verdict")
+ALLOWED = ("device", "abi", "threads", "affinity", "options", "protocol", "runner", "provenance", "metric", "verdict")
 
 
 @click.command()

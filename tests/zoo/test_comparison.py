@@ -57,6 +57,7 @@ def test_many_values_are_near_the_exact_p() -> None:
         ("abi", {"abi": "armv7"}),
         ("threads", {"threads_requested": 2}),
         ("affinity", {"affinity": "0"}),
+        ("options", {"options": (("batch", "8"),)}),
         ("protocol", {"runs": 50}),
         ("provenance", {"provenance": "emulated"}),
     ],
