@@ -1,7 +1,7 @@
 """Work on a store, killed with signal 9 at random moments, and what must hold afterwards.
 
-An operation is a function of a store, a folder of its own and a number; ``python -m tests.zoo.store_killing NAME ROOT FOLDER
-NUMBER`` runs it. To put another one under fire, add it to OPERATIONS, and to PREPARED what must be there before.
+An operation is a function of a store, a folder of its own and a number; ``python -m tests.zoo.store_killing NAME ROOT
+FOLDER NUMBER`` runs it. To put another one under fire, add it to OPERATIONS, and to PREPARED what must be there before.
 """
 
 from __future__ import annotations
