@@ -166,7 +166,8 @@ def test_no_space_keeps_what_was_there(demo: Demo, tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 1
         assert "no space left" in done.stderr
-        assert [path for path in small.rglob("*") if path.is_file()] == []
+        # The register that leases are locked by stays; it is empty.
+        assert [path for path in small.rglob("*") if path.is_file() and path.stat().st_size] == []
         done = demo.run("zoo", "pull", "mobilenetv2", "--to", str(small))
         assert done.returncode == 1
         assert list(small.glob("*.tflite")) == []
