@@ -229,9 +229,7 @@ class _Loop:
         )  # fmt: skip
         yield from self._made(steps, self.task.training, epoch)
 
-    def _made(
-        self, steps: Iterator[Indices], examples: Examples, epoch: int | None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def _made(self, steps: Iterator[Indices], examples: Examples, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         workers = max(1, min(8, len(os.sched_getaffinity(0)) // 2))
         device = self.accelerator.device
         with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
