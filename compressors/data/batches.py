@@ -1,4 +1,4 @@
-"""Images as a training reads them: by number, augmented and normalised.
+"""Batches: a data set in a deterministic order, augmented and normalised.
 
 Everything random depends on (seed, epoch, index of the image in its whole set) and on nothing else: not on what was
 read before, on the number of threads or on how the work is divided. So a training that is resumed in the middle of an
@@ -7,14 +7,13 @@ epoch, or done by two processes instead of one, sees the same pixels.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,119 +21,142 @@ from compressors.data.dataset import Arrays, Dataset, Pixels, whole_of
 from compressors.data.preprocessing import Array, cut_centre, cut_random, normalise
 from zoo.artifact import Preprocessing
 
-Indices = NDArray[np.int64]
-# One stream of random numbers for each purpose, so that one more draw in one changes nothing in the other.
-SHIFT, CROP = 1, 2
+AHEAD = 2  # batches of photos that are decoded before they are asked for
+# One stream of random numbers for each purpose, so that one more draw in one changes nothing in the others.
+ORDER, SHIFT, CROP = 1, 2, 3
 
 
-class Augmentation(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class Augmentation:
     """How training images are varied.
 
-    ``crop-flip`` shifts by up to ``pad`` pixels (black comes in) and mirrors half of the images: what CIFAR networks
-    are trained with (He et al., 2016, section 4.2). ``resized-crop`` cuts a part with a share of the area within
-    ``scale`` and mirrors: ImageNet's. ``flip`` turns mirroring off, as digits need it.
+    ``crop-flip`` shifts by up to ``padding`` pixels (black comes in) and mirrors half of the images: what CIFAR
+    networks are trained with (He et al., 2016, section 4.2). ``random-resized-crop`` cuts a part with a share of
+    the area within ``scale`` and mirrors: ImageNet's. ``flip`` turns mirroring off, as digits need it.
     """
 
-    kind: Literal["none", "crop-flip", "resized-crop"] = "none"
-    pad: int = 4
+    kind: Literal["none", "crop-flip", "random-resized-crop"] = "none"
+    padding: int = 4
     flip: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
 
 
-PLAIN = Augmentation()
+@dataclass(frozen=True)
+class Batch:
+    """``images`` (n, H, W, C) float32, ``labels`` (n,), and ``indices`` (n,) of the images in their whole set.
+
+    Torch takes ``torch.from_numpy(batch.images).permute(0, 3, 1, 2)``: the same memory, channels last.
+    """
+
+    images: Array
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class ImageExamples:
-    """A data set as :class:`compressors.train.examples.Examples`.
+class Loader:
+    """A data set, batch by batch.
 
     Args:
         dataset: what to read.
         how: how an image becomes the model's input.
-        seed: of the augmentation.
+        batch: images in one batch of one process.
+        seed: of order and augmentation.
         augmentation: none for evaluation.
+        shuffle: a new order every epoch; else that of the data set.
+        drop_last: leave out the rest that does not fill a batch.
+        process: the number of this process of ``processes``. Together they see the batches of ``batch x processes``
+            images that one process alone would see.
         threads: that decode photos; 0: as many as there are processors.
     """
 
     dataset: Dataset
     how: Preprocessing
+    batch: int
     seed: int = 0
-    augmentation: Augmentation = PLAIN
+    augmentation: Augmentation = Augmentation()
+    shuffle: bool = False
+    drop_last: bool = False
+    process: int = 0
+    processes: int = 1
     threads: int = 0
 
-    @property
-    def classes(self) -> int:
-        """Labels are 0 to ``classes`` - 1."""
-        return len(self.dataset.classes)
-
-    @cached_property
-    def identity(self) -> str:
-        """SHA-256 of the data set's identity, the preprocessing, the augmentation and, where it matters, the seed."""
-        parts = [self.how, self.augmentation, self.seed if self.augmentation.kind != "none" else None]
-        digest = hashlib.sha256(self.dataset.identity.encode())
-        digest.update(msgspec.json.encode(parts, order="deterministic"))
-        return f"sha256:{digest.hexdigest()}"
+    def __post_init__(self) -> None:
+        if self.batch < 1 or not 0 <= self.process < self.processes:
+            raise ValueError(f"batch {self.batch}, process {self.process} of {self.processes}")
+        if self.processes > 1 and not self.drop_last:
+            raise ValueError("several processes need drop_last: one of them would get a smaller last batch or none")
 
     def __len__(self) -> int:
-        """Images."""
-        return len(self.dataset.labels)
+        """Batches in an epoch."""
+        together = self.batch * self.processes
+        images = len(self.dataset.labels)
+        return images // together if self.drop_last else -(-images // together)
 
-    def batch(self, indices: Indices, epoch: int | None = None) -> tuple[Array, Indices]:
-        """Some images and their labels.
-
-        Args:
-            indices: which, in this order.
-            epoch: decides, with the seed and each image's place, how it is varied; None: not at all.
-
-        Returns:
-            (n, C, H, W) float32, normalised, channels last in memory; and (n,) labels.
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from number ``start`` on; skipping costs nothing.
 
         Raises:
             BadInput: a photo that cannot be decoded, with its path.
         """
-        whole, members = self._whole
-        places = members[indices]
-        kind = "none" if epoch is None else self.augmentation.kind
-        pixels = self._read(whole, places, epoch if kind == "resized-crop" else None)
-        if epoch is not None and kind == "crop-flip":
-            pixels = _shifted(pixels, self.augmentation.pad, *(drawn[places] for drawn in self._shifts(epoch)))
-        return normalise(pixels, self.how).transpose(0, 3, 1, 2), whole.labels[places]
+        whole, members = whole_of(self.dataset)
+        labels = whole.labels
+        order = members
+        if self.shuffle:
+            order = members[np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(members))]
+        shifts = self._shifts(epoch, len(labels))
+        for indices, pixels in self._read(whole, list(self._chunks(order, start)), epoch):
+            if shifts is not None:
+                pixels = _shifted(pixels, self.augmentation.padding, *(drawn[indices] for drawn in shifts))  # noqa: PLW2901
+            yield Batch(normalise(pixels, self.how), labels[indices], indices)
 
-    @cached_property
-    def _whole(self) -> tuple[Dataset, Indices]:
-        return whole_of(self.dataset)
+    def _chunks(self, order: NDArray[np.int64], start: int) -> Iterator[NDArray[np.int64]]:
+        together = self.batch * self.processes
+        for number in range(start, len(self)):
+            first = number * together + self.process * self.batch
+            yield order[first : first + self.batch]
 
-    @cached_property
-    def _drawn(self) -> dict[int, tuple[Indices, ...]]:
-        return {}
+    def _shifts(self, epoch: int, images: int) -> tuple[NDArray[np.int64], ...] | None:
+        """Rows, columns and mirroring of every image of the whole set; None where nothing is shifted."""
+        if self.augmentation.kind != "crop-flip":
+            return None
+        random = np.random.default_rng([self.seed, epoch, SHIFT])
+        width = 2 * self.augmentation.padding + 1
+        tops, lefts, flips = (random.integers(0, most, images) for most in (width, width, 2))
+        return tops, lefts, flips if self.augmentation.flip else np.zeros_like(flips)
 
-    def _shifts(self, epoch: int) -> tuple[Indices, ...]:
-        """Rows, columns and mirroring of every image of the whole set in an epoch; the last epoch's are kept."""
-        found = self._drawn.get(epoch)
-        if found is None:
-            random = np.random.default_rng([self.seed, epoch, SHIFT])
-            width, count = 2 * self.augmentation.pad + 1, len(self._whole[0].labels)
-            tops, lefts, flips = (random.integers(0, most, count) for most in (width, width, 2))
-            found = (tops, lefts, flips if self.augmentation.flip else np.zeros_like(flips))
-            self._drawn.clear()
-            self._drawn[epoch] = found
-        return found
-
-    def _read(self, whole: Dataset, places: Indices, cropped: int | None) -> Pixels:
-        """(n, crop, crop, channels); random crops of the epoch ``cropped``, or the centres."""
-        as_it_is = self.how.resize is None and cropped is None
+    def _read(
+        self, whole: Dataset, chunks: list[NDArray[np.int64]], epoch: int
+    ) -> Iterator[tuple[NDArray[np.int64], Pixels]]:
+        cropped = self.augmentation.kind == "random-resized-crop"
+        as_it_is = self.how.resize is None and not cropped
         if as_it_is and isinstance(whole, Arrays) and whole.images.shape[3] == self.how.channels:
-            return _padded(whole.images[places], self.how.crop)
+            for chunk in chunks:
+                yield chunk, _padded(whole.images[chunk], self.how.crop)
+            return
 
-        def one(place: int) -> Pixels:
-            if cropped is None:
-                return cut_centre(whole.get(place), self.how)
-            random = np.random.default_rng([self.seed, cropped, CROP, place])
-            return cut_random(whole.get(place), self.how, random, self.augmentation.scale, self.augmentation.flip)
+        def one(index: int) -> Pixels:
+            if not cropped:
+                return cut_centre(whole.get(index), self.how)
+            random = np.random.default_rng([self.seed, epoch, CROP, index])
+            return cut_random(whole.get(index), self.how, random, self.augmentation.scale, self.augmentation.flip)
 
         # Threads are enough: the decoder and the resizer work outside Python's lock.
-        with ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0))) as pool:
-            return np.stack(list(pool.map(one, map(int, places))))
+        pool = ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0)))
+        ahead: deque[tuple[NDArray[np.int64], list[Future[Pixels]]]] = deque()
+        try:
+            for chunk in chunks:
+                ahead.append((chunk, [pool.submit(one, int(index)) for index in chunk]))
+                if len(ahead) > AHEAD:
+                    yield _stacked(*ahead.popleft())
+            while ahead:
+                yield _stacked(*ahead.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _stacked(chunk: NDArray[np.int64], pixels: list[Future[Pixels]]) -> tuple[NDArray[np.int64], Pixels]:
+    return chunk, np.stack([future.result() for future in pixels])
 
 
 def _padded(images: Pixels, size: int) -> Pixels:
