@@ -118,16 +118,17 @@ class TrainingSection(Section):
     """What a model learns from: the training split of a data set.
 
     ``held_out`` is the share of it that is never trained on: it chooses the epoch, stops early and opens accuracy
-    gates, so that the evaluation data decides nothing. ``augment``: ``crop-flip`` pads by ``pad`` pixels, crops and
-    mirrors; ``resized-crop`` is ImageNet's.
+    gates, so that the evaluation data decides nothing. ``augment`` is :class:`compressors.data.batches.Augmentation`:
+    ``crop-flip`` shifts by up to ``padding`` pixels and mirrors, ``random-resized-crop`` is ImageNet's.
     """
 
     kind: DataKind
     folder: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    augment: Literal["none", "crop-flip", "resized-crop"] = "none"
-    pad: Annotated[int, Field(ge=0, le=64)] = 4
+    augment: Literal["none", "crop-flip", "random-resized-crop"] = "none"
+    padding: Annotated[int, Field(ge=0, le=64)] = 4
+    flip: bool = True
 
 
 class DataSection(Section):

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compressors.data.batches import Augmentation, Batch, Loader
+from compressors.data.dataset import Dataset
 from compressors.quiet import quiet
 from compressors.sections import Train
 from compressors.train import checkpoint, log
 from compressors.train.checkpoint import Position
-from compressors.train.examples import Batch, Examples, Indices, batches, order, steps_of
 from compressors.train.schedule import learning_rate
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_bytes
+from zoo.artifact import Preprocessing
 
 if TYPE_CHECKING:
     from compressors.progress import Progress
@@ -52,10 +53,12 @@ class Task:
     """
 
     title: str
-    training: Examples
-    held_out: Examples
+    training: Dataset
+    held_out: Dataset
+    preprocessing: Preprocessing
     how: Train
     seed: int
+    augmentation: Augmentation = Augmentation()
     identity: str = ""
     objective: Objective | None = None
 
@@ -65,6 +68,8 @@ class Task:
         parts = {
             "how": self.how.model_dump(exclude={"checkpoint_steps"}),
             "seed": self.seed,
+            "preprocessing": repr(self.preprocessing),
+            "augmentation": repr(self.augmentation),
             "training": self.training.identity,
             "held_out": self.held_out.identity,
             "identity": self.identity,
@@ -111,14 +116,26 @@ class _Loop:
         with quiet():
             self.accelerator = _accelerator(how)
         world = self.accelerator.num_processes
-        if len(task.training) < how.batch:
+        images = len(task.training.labels)
+        if images < how.batch:
             raise BadInput(
-                f"a batch of {how.batch} from {len(task.training)} training images",
-                hint=f"--set train.batch={max(1, len(task.training) // 4)}, or give more data",
+                f"a batch of {how.batch} from {images} training images",
+                hint=f"--set train.batch={max(1, images // 4)}, or give more data",
             )
         if how.batch % world:
             raise BadInput(f"a batch of {how.batch} cannot be shared by {world} processes", hint="--set train.batch=N")
-        self.per_epoch = steps_of(len(task.training), how.batch)
+        self.loader = Loader(
+            task.training,
+            task.preprocessing,
+            how.batch // world,
+            seed=task.seed,
+            augmentation=task.augmentation,
+            shuffle=True,
+            drop_last=True,
+            process=self.accelerator.process_index,
+            processes=world,
+        )
+        self.per_epoch = len(self.loader)
         if self.accelerator.device.type == "cuda":
             model.to(memory_format=torch.channels_last)
         self.model = self.accelerator.prepare_model(model)
@@ -164,10 +181,9 @@ class _Loop:
         at, how = self.position, self.how
         number = at.epoch
         self.model.train()
-        whole = order(len(self.task.training), self.task.seed, number)
         done = at.step - number * self.per_epoch
-        watch = _Watch(self, done)
-        for inputs, labels in self._feed(whole, done, number):
+        watch = _Watch(self)
+        for inputs, labels in self._tensors(self.loader.epoch(number, start=done)):
             rate = learning_rate(how, at.step, self.per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -221,38 +237,30 @@ class _Loop:
             return self.task.objective(self.model, inputs, labels)
         return nn.functional.cross_entropy(self.model(inputs), labels, label_smoothing=self.how.label_smoothing)
 
-    def _feed(self, whole: Indices, done: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The steps of an epoch that are still to be done; the next batches are made while one is used."""
-        size, rank, world = self.how.batch, self.accelerator.process_index, self.accelerator.num_processes
-        steps = (
-            whole[step * size : (step + 1) * size][rank::world] for step in range(done, self.per_epoch)
-        )  # fmt: skip
-        yield from self._made(steps, self.task.training, epoch)
-
-    def _made(self, steps: Iterator[Indices], examples: Examples, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        workers = max(1, min(8, len(os.sched_getaffinity(0)) // 2))
+    def _tensors(self, made: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches on the device; the next one is made while one is used."""
         device = self.accelerator.device
-        with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
-            ahead: list[Future[Batch]] = []
-            for indices in steps:
-                ahead.append(pool.submit(examples.batch, indices, epoch))
-                if len(ahead) > workers:
-                    yield _tensors(ahead.pop(0).result(), device)
-            while ahead:
-                yield _tensors(ahead.pop(0).result(), device)
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            ahead = pool.submit(next, made, None)
+            while (batch := ahead.result()) is not None:
+                ahead = pool.submit(next, made, None)
+                # The same memory in torch's order of axes: channels last, which GPUs and oneDNN compute in.
+                inputs = torch.from_numpy(batch.images).permute(0, 3, 1, 2)
+                yield inputs.to(device, non_blocking=True), torch.from_numpy(batch.labels).to(device, non_blocking=True)
 
     def _judge(self) -> float:
         """Top-1 in percent on the held-out split, which every process takes a share of."""
         self.model.eval()
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         right = torch.zeros((), dtype=torch.int64, device=self.accelerator.device)
-        mine = np.arange(len(self.task.held_out), dtype=np.int64)[rank::world]
+        whole = Loader(self.task.held_out, self.task.preprocessing, JUDGED)
+        mine = (batch for number, batch in enumerate(whole.epoch(0)) if number % world == rank)
         with torch.no_grad():
-            for inputs, labels in self._made(batches(mine, JUDGED), self.task.held_out, None):
+            for inputs, labels in self._tensors(mine):
                 # The network itself, not its distributed wrapper: shares of different length must not wait for another.
                 right += (self.bare(inputs).argmax(1) == labels).sum()
         total: Any = self.accelerator.reduce(right, "sum")
-        return 100 * int(total) / len(self.task.held_out)
+        return 100 * int(total) / len(self.task.held_out.labels)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -295,14 +303,13 @@ class _Loop:
 class _Watch:
     """The losses of an epoch: looked at now and then, because each look waits for the device."""
 
-    def __init__(self, loop: _Loop, done: int) -> None:
+    def __init__(self, loop: _Loop) -> None:
         self.loop = loop
         self.waiting: list[Tensor] = []
         epochs = loop.position.epoch
         self.partial = loop.position.loss[epochs:]
         del loop.position.loss[epochs:]
         self.seen, self.rate = 0, 0.0
-        self.done_before = done
         self.since = self.began = time.monotonic()
 
     @property
@@ -392,13 +399,3 @@ def _average(ema: dict[str, Tensor], state: dict[str, Tensor], decay: float) -> 
             ema[name].lerp_(value.detach(), 1 - decay)
         else:
             ema[name].copy_(value)
-
-
-def _tensors(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    inputs, labels = (torch.from_numpy(array) for array in batch)
-    if device.type == "cuda":
-        return (
-            inputs.to(device, memory_format=torch.channels_last, non_blocking=True),
-            labels.to(device, non_blocking=True),
-        )
-    return inputs, labels
