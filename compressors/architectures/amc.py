@@ -29,28 +29,34 @@ V2_70_FLOPS = (
 # fmt: on
 
 
-def mobilenetv1_half_flops(classes: int = 1000, dropout: float = 0.001, in_channels: int = 3) -> torch.nn.Module:
-    """MobileNetV1 at half of its FLOPs.
+def mobilenetv1_half_flops(
+    classes: int = 1000, dropout: float = 0.001, in_channels: int = 3, small_input: bool = False
+) -> torch.nn.Module:
+    """MobileNetV1 at half of its FLOPs; the arguments are :func:`mobilenetv1`'s.
 
     Raises:
         ValueError: a number of classes or channels that is not positive.
     """
-    return mobilenetv1(classes=classes, dropout=dropout, channels=HALF_FLOPS, in_channels=in_channels)
+    return mobilenetv1(1.0, classes, dropout, HALF_FLOPS, in_channels, small_input)
 
 
-def mobilenetv1_half_time(classes: int = 1000, dropout: float = 0.001, in_channels: int = 3) -> torch.nn.Module:
-    """MobileNetV1 at half of its time on a phone.
-
-    Raises:
-        ValueError: a number of classes or channels that is not positive.
-    """
-    return mobilenetv1(classes=classes, dropout=dropout, channels=HALF_TIME, in_channels=in_channels)
-
-
-def mobilenetv2_70_flops(classes: int = 1000, dropout: float = 0.2, in_channels: int = 3) -> torch.nn.Module:
-    """MobileNetV2 at 70 % of its FLOPs.
+def mobilenetv1_half_time(
+    classes: int = 1000, dropout: float = 0.001, in_channels: int = 3, small_input: bool = False
+) -> torch.nn.Module:
+    """MobileNetV1 at half of its time on a phone; the arguments are :func:`mobilenetv1`'s.
 
     Raises:
         ValueError: a number of classes or channels that is not positive.
     """
-    return mobilenetv2(classes=classes, dropout=dropout, channels=V2_70_FLOPS, in_channels=in_channels)
+    return mobilenetv1(1.0, classes, dropout, HALF_TIME, in_channels, small_input)
+
+
+def mobilenetv2_70_flops(
+    classes: int = 1000, dropout: float = 0.2, in_channels: int = 3, small_input: bool = False
+) -> torch.nn.Module:
+    """MobileNetV2 at 70 % of its FLOPs; the arguments are :func:`mobilenetv2`'s.
+
+    Raises:
+        ValueError: a number of classes or channels that is not positive.
+    """
+    return mobilenetv2(1.0, classes, dropout, V2_70_FLOPS, in_channels, small_input)
