@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from compressors.architectures.mobilenetv2 import ConvBnRelu6, round_channels
+from compressors.architectures.mobilenetv2 import ConvBnRelu6, check_sizes, round_channels
 
 # (output channels, stride) of each block: table 1 of the paper. Its last block says stride 2 and means 1, as the
 # sizes beside it and the authors' release have it.
@@ -33,19 +33,24 @@ BLOCKS = (
 
 
 class MobileNetV1(nn.Module):
-    """(N, 3, H, W) to (N, classes) logits; H and W should be multiples of 32."""
+    """(N, in_channels, H, W) to (N, classes) logits; H and W should be multiples of 32, of 16 for small inputs."""
 
     def __init__(
-        self, width: float = 1.0, classes: int = 1000, dropout: float = 0.001, channels: Sequence[int] | None = None
+        self,
+        width: float = 1.0,
+        classes: int = 1000,
+        dropout: float = 0.001,
+        channels: Sequence[int] | None = None,
+        in_channels: int = 3,
+        small_input: bool = False,
     ) -> None:
         super().__init__()
-        if width <= 0 or classes < 1:
-            raise ValueError(f"width must be above 0 and classes at least 1, found {width} and {classes}")
+        check_sizes(width=width, classes=classes, in_channels=in_channels)
         widths = list(channels or (round_channels(base * width) for base in (32, *(base for base, _ in BLOCKS))))
         if len(widths) != 1 + len(BLOCKS) or min(widths) < 1:
             raise ValueError(f"channels must be {1 + len(BLOCKS)} numbers of 1 or more, the stem's first")
         inputs = widths[0]
-        layers: list[nn.Module] = [ConvBnRelu6(3, inputs, stride=2)]
+        layers: list[nn.Module] = [ConvBnRelu6(in_channels, inputs, stride=1 if small_input else 2)]
         for outputs, (_, stride) in zip(widths[1:], BLOCKS, strict=True):
             layers.append(
                 nn.Sequential(
@@ -61,7 +66,7 @@ class MobileNetV1(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) float32 to (N, classes) logits."""
+        """(N, in_channels, H, W) float32 to (N, classes) logits."""
         # Not mean((2, 3)): without the two axes of size 1 the exported file gets a TRANSPOSE of the largest features.
         pooled = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1)).flatten(1)
         logits: Tensor = self.classifier(pooled)
@@ -69,7 +74,12 @@ class MobileNetV1(nn.Module):
 
 
 def mobilenetv1(
-    width: float = 1.0, classes: int = 1000, dropout: float = 0.001, channels: Sequence[int] | None = None
+    width: float = 1.0,
+    classes: int = 1000,
+    dropout: float = 0.001,
+    channels: Sequence[int] | None = None,
+    in_channels: int = 3,
+    small_input: bool = False,
 ) -> torch.nn.Module:
     """MobileNetV1 with a width multiplier, or with the channels of each layer (a pruned one).
 
@@ -78,8 +88,10 @@ def mobilenetv1(
         classes: of the last layer.
         dropout: before it.
         channels: of the stem and of each block's output, 14 numbers.
+        in_channels: of the image, 1 for grey.
+        small_input: for images of about 32 pixels: the stem keeps their size.
 
     Raises:
-        ValueError: a width or number of classes that is not positive, or not 14 channels.
+        ValueError: a size that is not positive, or not 14 channels.
     """
-    return MobileNetV1(width=width, classes=classes, dropout=dropout, channels=channels)
+    return MobileNetV1(width, classes, dropout, channels, in_channels, small_input)

@@ -135,7 +135,7 @@ def whole_of(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
     return dataset, np.arange(len(dataset.labels))
 
 
-def hold_out(dataset: Arrays | Photos, share: float, seed: int) -> tuple[Subset, Subset]:
+def hold_out(dataset: Arrays | Photos | Subset, share: float, seed: int) -> tuple[Subset, Subset]:
     """Split a training set into what a model learns from and what judges it while it learns.
 
     Each class gives the same share (at least one image), so a small held-out split has them all. The choice depends
@@ -149,8 +149,9 @@ def hold_out(dataset: Arrays | Photos, share: float, seed: int) -> tuple[Subset,
     """
     if not 0 < share < 1:
         raise BadInput(f"the held-out share must lie between 0 and 1, found {share}")
+    whole, places = _parts(dataset)
     random = np.random.default_rng([seed, 0x5EED])
-    held = np.zeros(len(dataset.labels), bool)
+    held = np.zeros(len(places), bool)
     for label, name in enumerate(dataset.classes):
         members = np.flatnonzero(dataset.labels == label)
         if not len(members):
@@ -159,28 +160,36 @@ def hold_out(dataset: Arrays | Photos, share: float, seed: int) -> tuple[Subset,
         if wanted >= len(members):
             raise BadInput(
                 f"holding out {share:g} leaves nothing to learn class {name!r} from: it has {len(members)} images",
-                where=str(dataset.where),
+                where=str(whole.where),
+                hint="give more images of it, or a smaller held-out share",
             )
         held[random.permutation(members)[:wanted]] = True
-    return Subset(dataset, np.flatnonzero(~held)), Subset(dataset, np.flatnonzero(held))
+    return Subset(whole, places[~held]), Subset(whole, places[held])
 
 
-def first(dataset: Arrays | Photos, count: int, seed: int) -> Subset:
+def drawn(dataset: Arrays | Photos | Subset, count: int, seed: int) -> Subset:
     """``count`` images drawn at random, every class alike as far as it has images; in the order of the whole set.
 
     Raises:
         BadInput: more images than there are.
     """
-    if not 0 < count <= len(dataset.labels):
-        raise BadInput(f"{count} images of a set that has {len(dataset.labels)}", where=str(dataset.where))
+    whole, places = _parts(dataset)
+    if not 0 < count <= len(places):
+        raise BadInput(f"{count} images of a set that has {len(places)}", where=str(whole.where))
     random = np.random.default_rng([seed, 0xF125])
-    shuffled = random.permutation(len(dataset.labels))
+    shuffled = random.permutation(len(places))
     # The n-th image of its class comes before every class's n+1-th: taking from the front takes from all alike.
     rank = np.empty(len(shuffled), np.int64)
     for label in range(len(dataset.classes)):
-        places = np.flatnonzero(dataset.labels[shuffled] == label)
-        rank[places] = np.arange(len(places))
-    return Subset(dataset, np.sort(shuffled[np.argsort(rank, kind="stable")[:count]]))
+        members = np.flatnonzero(dataset.labels[shuffled] == label)
+        rank[members] = np.arange(len(members))
+    return Subset(whole, places[np.sort(shuffled[np.argsort(rank, kind="stable")[:count]])])
+
+
+def _parts(dataset: Arrays | Photos | Subset) -> tuple[Arrays | Photos, NDArray[np.int64]]:
+    if isinstance(dataset, Subset):
+        return dataset.whole, dataset.indices
+    return dataset, np.arange(len(dataset.labels))
 
 
 def check_classes(dataset: Dataset, classes: int, where: Path) -> None:
