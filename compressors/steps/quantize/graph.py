@@ -138,9 +138,7 @@ def match(graph: Graph, weights: Mapping[str, NDArray[np.float32]], where: Path)
         same = []
         for node in graph.weighted:
             constant = graph.tensors[parts(node)[1]].constant
-            if constant is not None and any(
-                constant.shape == form.shape and np.array_equal(constant, form) for form in forms
-            ):
+            if constant is not None and any(_same(constant, form) for form in forms):
                 same.append(node)
         if len(same) != 1:
             raise WorkFailed(
@@ -150,6 +148,13 @@ def match(graph: Graph, weights: Mapping[str, NDArray[np.float32]], where: Path)
             )
         found[name] = same[0]
     return found
+
+
+def _same(constant: NDArray[np.generic], weight: NDArray[np.float32]) -> bool:
+    # The converter folds batch norm in an order of its own, so the last digits may differ.
+    return constant.shape == weight.shape and np.allclose(
+        constant.astype(np.float32), weight, rtol=1e-4, atol=1e-5 * float(np.abs(weight).max())
+    )
 
 
 def _forms(weight: NDArray[np.float32]) -> list[NDArray[np.float32]]:
