@@ -77,7 +77,8 @@ def gather(loaded: Loaded) -> Inputs:
             raise BadInput(
                 f"{recipe.name} needs photos to calibrate on: natural ones, not those it is judged on",
                 where=str(loaded.path),
-                hint="--set data.calibration.folder=FOLDER",
+                hint="--set data.calibration.folder=FOLDER"
+                + ("" if recipe.data.training is None else ", or data.training.folder to draw them from it"),
             )
     return Inputs(
         weights=weights,
@@ -103,7 +104,8 @@ def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[
         raise BadInput(
             f"{recipe.name} needs the training images of {section.kind}, and the recipe names no folder",
             where=str(where),
-            hint="--set data.training.folder=FOLDER",
+            hint="--set data.training.folder=FOLDER"
+            + (", or --set weights=FILE for weights that are trained already" if trains_weights(recipe) else ""),
         )
     whole = open_dataset(section.kind, Path(section.folder), "train", key="data.training.folder")
     _check_classes(recipe, whole)
@@ -159,14 +161,25 @@ def _check_classes(recipe: Recipe, dataset: Arrays | Photos) -> None:
         check_classes(dataset, classes, dataset.where)
 
 
+def trains_weights(recipe: Recipe) -> bool:
+    """Whether the network's own weights are trained: a recipe says how, and no weights are given."""
+    return recipe.train is not None and recipe.weights is None
+
+
 def needs_training_data(recipe: Recipe) -> bool:
-    """Whether a step trains, is judged while it works, or calibrates without photos of its own."""
-    section = recipe.data.calibration
-    own_photos = section is not None and section.folder is not None
+    """Whether something is trained, is judged while it is made, or calibrates without photos of its own."""
+    training, calibration = recipe.data.training, recipe.data.calibration
+    calibrates_on_it = (
+        needs_calibration(recipe)
+        and calibration is not None
+        and calibration.folder is None
+        and training is not None
+        and training.folder is not None
+    )
     return (
-        recipe.trains
-        or any(step.max_drop is not None for step in recipe.steps)
-        or (needs_calibration(recipe) and section is not None and not own_photos)
+        trains_weights(recipe)
+        or any(step.qat is not None or step.max_drop is not None for step in recipe.steps)
+        or calibrates_on_it
     )
 
 
@@ -182,7 +195,7 @@ def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:
 
 
 def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
-    if recipe.weights is None and recipe.train is not None:
+    if trains_weights(recipe):
         return None, AS_BUILT
     if recipe.weights is None:
         raise BadInput(

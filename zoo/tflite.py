@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,22 @@ from zoo.artifact import Quantization, TensorSpec
 
 LARGEST = 2 << 30  # bytes; a flatbuffer cannot be larger
 MOST_TENSORS = 200_000
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its name and the dtypes of its inputs (those that are tensors) and outputs."""
+    """One operator: its name, and dtypes and shapes of its inputs (those that are tensors) and outputs.
+
+    A dimension that is only known when the model runs is -1.
+    """
 
     name: str
     custom: bool
     input_dtypes: tuple[str, ...]
     output_dtypes: tuple[str, ...]
+    input_shapes: tuple[Shape, ...] = ()
+    output_shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,16 +102,21 @@ def _read(data: bytes) -> TfliteFacts:
 
     operators = []
     for graph in graphs:
-        tensor_dtypes = [dtypes[graph.Tensors(i).Type()] for i in _up_to(graph.TensorsLength(), data)]
+        tensors = [graph.Tensors(i) for i in _up_to(graph.TensorsLength(), data)]
+        kinds = [(dtypes[tensor.Type()], _shape(tensor, data)) for tensor in tensors]
         for i in _up_to(graph.OperatorsLength(), data):
             operator = graph.Operators(i)
             name, custom = codes[operator.OpcodeIndex()]
+            taken = _kinds_of(operator.Inputs, operator.InputsLength(), kinds, data)
+            given = _kinds_of(operator.Outputs, operator.OutputsLength(), kinds, data)
             operators.append(
                 Operator(
                     name=name,
                     custom=custom,
-                    input_dtypes=_dtypes_of(operator.Inputs, operator.InputsLength(), tensor_dtypes, data),
-                    output_dtypes=_dtypes_of(operator.Outputs, operator.OutputsLength(), tensor_dtypes, data),
+                    input_dtypes=tuple(dtype for dtype, _ in taken),
+                    output_dtypes=tuple(dtype for dtype, _ in given),
+                    input_shapes=tuple(shape for _, shape in taken),
+                    output_shapes=tuple(shape for _, shape in given),
                 )
             )
     main = graphs[0]
@@ -147,24 +158,24 @@ def _code_name(code: Any, names: dict[int, str]) -> tuple[str, bool]:
     return name, False
 
 
-def _dtypes_of(at: Callable[[int], int], count: int, dtypes: list[str], data: bytes) -> tuple[str, ...]:
-    def present() -> Iterator[str]:
-        for i in _up_to(count, data):
-            index = at(i)
-            if index >= 0:  # -1 stands for an optional input that is not there
-                yield dtypes[index]
+def _kinds_of(
+    at: Callable[[int], int], count: int, kinds: list[tuple[str, Shape]], data: bytes
+) -> list[tuple[str, Shape]]:
+    # -1 stands for an optional input that is not there
+    return [kinds[index] for i in _up_to(count, data) if (index := at(i)) >= 0]
 
-    return tuple(present())
+
+def _shape(tensor: Any, data: bytes) -> Shape:
+    length = tensor.ShapeSignatureLength()
+    axis = tensor.ShapeSignature if length else tensor.Shape
+    return tuple(int(axis(i)) for i in _up_to(length or tensor.ShapeLength(), data))
 
 
 def _tensor(tensor: Any, dtypes: dict[int, str], data: bytes) -> TensorSpec:
-    length = tensor.ShapeSignatureLength()
-    axis = tensor.ShapeSignature if length else tensor.Shape
-    rank = length or tensor.ShapeLength()
     name = tensor.Name()
     return TensorSpec(
         name=name.decode("utf-8", "replace")[:500] if name else "",
-        shape=tuple(int(axis(i)) for i in _up_to(rank, data)),
+        shape=_shape(tensor, data),
         dtype=dtypes[tensor.Type()],
         quantization=_quantization(tensor.Quantization(), data),
     )

@@ -90,7 +90,7 @@ def published_channels(width: float) -> list[int]:
 
 
 class MobileNetV2(nn.Module):
-    """(N, in_channels, H, W) to (N, classes) logits; H and W should be multiples of 32, of 8 for small inputs."""
+    """(N, in_channels, H, W) to (N, classes) logits; H and W should be multiples of 32, of 16 for small inputs."""
 
     def __init__(
         self,
@@ -104,8 +104,6 @@ class MobileNetV2(nn.Module):
         super().__init__()
         check_sizes(width=width, classes=classes, in_channels=in_channels)
         strides = [stride if index == 0 else 1 for *_, repeats, stride in BLOCKS for index in range(repeats)]
-        if small_input:
-            strides[1] = 1
         sizes = list(channels) if channels else published_channels(width)
         if len(sizes) != 2 * len(strides) + 1 or min(sizes) < 1:
             raise ValueError(
@@ -155,7 +153,7 @@ def mobilenetv2(
         dropout: before it.
         channels: 35 numbers in the order of :func:`published_channels`.
         in_channels: of the image, 1 for grey.
-        small_input: for images of about 32 pixels: the stem and the first block with a stride keep their size.
+        small_input: for images of about 32 pixels: the stem keeps their size.
 
     Raises:
         ValueError: a size that is not positive, or not 35 channels.

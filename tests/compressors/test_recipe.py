@@ -95,8 +95,8 @@ def test_settings_that_do_not_fit_say_what_would(assignment: str, said: str) -> 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("mobilenetv2quant", "did you mean mobilenetv2-quant or mobilenetv2?"),
-        ("xyzzy", "known: mobilenetv2"),
+        ("mobilenetv2quant", "did you mean mobilenetv2-quant, "),
+        ("xyzzy", ", mobilenetv2, "),
         ("no/such/file.yaml", "no such recipe file"),
         ("../recipes", "no recipe"),
     ],
