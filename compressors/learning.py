@@ -88,15 +88,13 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
     done = stages.stage("train with fake quantization", depends, work, _note)
     stages.notes.append(
         f"quantization-aware training: weights {how.weights}, activations {how.activations}, {how.bits} bits; "
-        f"{_note(done.result)}, {_budget(how.train)}; batch norm folded before it"
+        f"{_note(done.result)}, {_budget(how.train)}"
     )
     stages.notes += _differences(how)
     return done
 
 
-def quantize_aware(
-    stages: Stages, learnt: Finished, exported: Finished, step: Quantize, exact: Finished
-) -> Finished:
+def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Quantize, exact: Finished) -> Finished:
     """The file whose scales are the learnt ranges.
 
     Args:
@@ -155,7 +153,9 @@ def quantize_aware(
     total = stages.calibration_count() if static else None
     done = stages.stage(f"quantize {step.scheme} as learnt", depends, work, note, total=total)
     if static:
-        widened = f"; {done.result['widened']} shared by layers that learnt different ones" if done.result["widened"] else ""
+        widened = (
+            f"; {done.result['widened']} shared by layers that learnt different ones" if done.result["widened"] else ""
+        )
         stages.notes.append(
             f"quantize: {step.scheme}, scales of {done.result['learnt']} activations are the learnt ranges"
             f"{widened}; {done.result['calibrated']} that no layer reads were calibrated on {stages.calibration_told()}"
@@ -190,7 +190,9 @@ def _depends(stages: Stages, before: Finished, how: Train) -> dict[str, Any]:
     section = stages.recipe.data.training
     training, held_out = stages.inputs.training, stages.inputs.held_out
     if section is None or training is None or held_out is None:
-        raise BadInput(f"{stages.recipe.name} trains, but has no training data", hint="--set data.training.folder=FOLDER")
+        raise BadInput(
+            f"{stages.recipe.name} trains, but has no training data", hint="--set data.training.folder=FOLDER"
+        )
     return {
         "weights": before.files[WEIGHTS],
         "model": stages.recipe.model.model_dump(),

@@ -71,7 +71,7 @@ def _make(
 ) -> tuple[Product, Answers | None]:
     recipe = loaded.recipe
     trained = built = stages.build()
-    if recipe.train is not None:
+    if recipe.trains_float:
         trained = train(stages, built)
     made = stages.export(trained)
     stages.compare(trained, made)
@@ -105,7 +105,11 @@ def _make(
         nonzeros=trained.result["nonzeros"],
         parent=_parent(loaded, parent),
         recipe=RecipeRecord(name=name, digest=digest_of(text), text=text),
-        versions={"pocketzoo": __version__, "python": platform.python_version(), **versions(RECORDED + (RECORDED_TRAINING if recipe.trains else ()))},
+        versions={
+            "pocketzoo": __version__,
+            "python": platform.python_version(),
+            **versions(RECORDED + (RECORDED_TRAINING if recipe.trains else ())),
+        },
         seed=recipe.seed,
         licence=recipe.licence,
         source=recipe.source,

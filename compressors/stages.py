@@ -147,7 +147,11 @@ class Stages:
             found = compare(self.model(built), exported.file(FILE), samples())
             return {
                 "samples": found.samples,
-                "what": "photos" if photos or self.inputs.evaluation else "images" if shown is not None else "random inputs",
+                "what": "photos"
+                if photos or self.inputs.evaluation
+                else "images"
+                if shown is not None
+                else "random inputs",
                 "relative": found.relative,
                 "same_top1": found.same_top1,
             }
@@ -192,7 +196,9 @@ class Stages:
         done = self.stage(f"quantize {step.scheme}", depends, work, _size_note, total=total)
         granularity = "" if step.weights == "channel" else ", one scale per weight tensor"
         if calibrates:
-            self.notes.append(f"quantize: {step.scheme}{granularity}, {step.ranges} ranges over {self.calibration_told()}")
+            self.notes.append(
+                f"quantize: {step.scheme}{granularity}, {step.ranges} ranges over {self.calibration_told()}"
+            )
         else:
             self.notes.append(f"quantize: {step.scheme}{granularity}")
         if done.result["gate"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from pocketzoo.errors import BadInput
 from pocketzoo.names import did_you_mean
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from compressors.cache import Finished
     from compressors.stages import Stages
@@ -86,7 +89,7 @@ def held_out_top1(stages: Stages, file: Path) -> float:
     return 100 * found.right(1) / len(found.labels)
 
 
-def _held_out(stages: Stages):  # type: ignore[no-untyped-def]
+def _held_out(stages: Stages) -> Iterator[NDArray[np.float32]]:
     from compressors.data.preprocessing import centre
 
     held_out, how = stages.inputs.held_out, stages.recipe.preprocessing.record()

@@ -144,7 +144,7 @@ def _settings(step: Quantize, *, symmetric: bool, keep_float: Sequence[str], onl
 
 
 def _scope(output: str) -> str:
-    """A regular expression for the operator with this output: the quantizer's scope is the outputs, ``;`` after each."""
+    """A pattern for the operator with this output: the quantizer's scope is its outputs, ``;`` after each."""
     return f"^{re.escape(output)};?$"
 
 
