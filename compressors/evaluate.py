@@ -123,9 +123,7 @@ def answer(
         for _ in part[0]:
             on_sample()
     best = tuple(tuple(ranks) for part, _ in found for ranks in part)
-    return Answers(
-        labels=tuple(int(label) for label in dataset.labels), best=best, classes=found[0][1] if found else 0
-    )
+    return Answers(labels=tuple(int(label) for label in dataset.labels), best=best, classes=found[0][1] if found else 0)
 
 
 Part = tuple[list[list[int]], int]  # the best classes of some images, and the number of classes
@@ -143,9 +141,7 @@ def _shared(
     from concurrent.futures import Future, ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_open, initargs=(file,)
-    ) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_open, initargs=(file,)) as pool:
         ahead: deque[Future[Part]] = deque()
         try:
             for start in starts:

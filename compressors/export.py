@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +94,6 @@ def compare(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.flo
     from compressors.evaluate import FileModel
 
     runs = FileModel(file)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
     count, largest, same = 0, 0.0, 0
     low, high = np.inf, -np.inf
     for sample in samples:

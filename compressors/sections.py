@@ -270,7 +270,12 @@ class Recipe(Section):
     @property
     def trains(self) -> bool:
         """Whether anything in it is trained, and so needs the training split."""
-        return self.train is not None or any(step.qat is not None for step in self.steps)
+        return self.trains_float or any(step.qat is not None for step in self.steps)
+
+    @property
+    def trains_float(self) -> bool:
+        """Whether the network itself is trained; given weights are taken as they are."""
+        return self.train is not None and self.weights is None
 
     @field_validator("name")
     @classmethod

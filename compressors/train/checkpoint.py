@@ -77,7 +77,7 @@ def save(
     write_atomically(path, encode(content, metadata=header))
 
 
-def load(path: Path, settings: str) -> tuple[Position, Tensors, dict[str, Any], Tensors, Tensors] | None:
+def load(path: Path, settings: str) -> tuple[Position, Tensors, dict[int, dict[str, Any]], Tensors, Tensors] | None:
     """Read a checkpoint; None where there is none.
 
     Returns:

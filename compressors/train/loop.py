@@ -40,6 +40,7 @@ LOG = "log.jsonl"
 LOOKED_AT = 20  # steps between looks at the loss: each look waits for the device
 JUDGED = 256  # held-out examples judged at once
 
+NONE = Augmentation()
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -58,7 +59,7 @@ class Task:
     preprocessing: Preprocessing
     how: Train
     seed: int
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = NONE
     identity: str = ""
     objective: Objective | None = None
 
@@ -137,7 +138,7 @@ class _Loop:
         )
         self.per_epoch = len(self.loader)
         if self.accelerator.device.type == "cuda":
-            model.to(memory_format=torch.channels_last)
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = self.accelerator.prepare_model(model)
         self.optimizer = _optimizer(self.model, how)
         self.position = Position(settings=task.settings)

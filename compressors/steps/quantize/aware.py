@@ -1,7 +1,7 @@
 """Quantization-aware training: where fake quantization goes into a network, and what comes out of it.
 
-Batch norm is folded into its convolution before the training, so the weights that are rounded while learning are those
-the file holds, scale for scale (docs/decisions/0220-batch-norm-is-folded-before-training.md).
+What is rounded while learning is the convolution's weight with batch norm folded in, because that is what the file
+holds, scale for scale (docs/decisions/0220-batch-norm-in-quantization-aware-training.md).
 """
 
 from __future__ import annotations
@@ -89,21 +89,21 @@ def fold(model: nn.Module, found: list[Layer]) -> None:
             transposed = isinstance(convolution, (nn.ConvTranspose1d, nn.ConvTranspose2d))
             model.set_submodule(layer.name, fuse_conv_bn_eval(convolution, norm, transpose=transposed))
             model.set_submodule(layer.norm, nn.Identity())
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
 
 
 def prepare(model: nn.Module, sample: Tensor, how: Aware) -> list[str]:
-    """Fold batch norm and put fake quantization around every layer with weights, in place.
+    """Put fake quantization around every layer with weights and the batch norm right behind it, in place.
 
     Returns:
         The names of the layers, in the order of execution.
     """
     found = layers(model.eval(), sample)
-    fold(model, found)
     for layer in found:
-        wrapped = FakeQuantized(model.get_submodule(layer.name), how.weights, how.activations, how.bits)
+        norm = model.get_submodule(layer.norm) if layer.norm is not None else None
+        wrapped = FakeQuantized(model.get_submodule(layer.name), norm, how.weights, how.activations, how.bits)
         model.set_submodule(layer.name, wrapped)
+        if layer.norm is not None:
+            model.set_submodule(layer.norm, nn.Identity())
     return [layer.name for layer in found]
 
 

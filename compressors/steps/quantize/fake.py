@@ -13,8 +13,11 @@ needs (Jacob et al., 2018, arXiv:1712.05877, section 3).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 LEVELS = 127  # B
 RATE = 0.9  # r
@@ -106,25 +109,65 @@ def fake_weight(weight: Tensor, kind: str, bits: int, axis: int) -> Tensor:
 
 
 class FakeQuantized(nn.Module):
-    """A layer whose input and weight are rounded. ``layer`` keeps the float weights that are trained; bias stays."""
+    """A layer whose input and weight are rounded. ``layer`` keeps the float weights that are trained; bias stays.
 
-    def __init__(self, layer: nn.Module, weights: str, activations: str, bits: int) -> None:
+    With the batch norm behind a convolution, what is rounded is the folded weight, as the file will have it:
+    ``w * gamma / sqrt(running variance)``; the factor is taken out again before the batch norm, which goes on working
+    on its batch (Krishnamoorthi, 2018, arXiv:1806.08342, section 3.2.2, as torch's ConvBn2d does it).
+    """
+
+    def __init__(self, layer: nn.Module, norm: nn.Module | None, weights: str, activations: str, bits: int) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.norm = layer, norm
         self.input = FakeActivation(activations, bits)
         self.weights, self.bits = weights, bits
         self.axis = 1 if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)) else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer computes, on rounded values."""
-        weight = fake_weight(self.layer.get_parameter("weight"), self.weights, self.bits, self.axis)
-        result: Tensor = torch.func.functional_call(self.layer, {"weight": weight}, (self.input(x),))
-        return result
+        """What the layer (and its batch norm) computes, on rounded values."""
+        layer: Any = self.layer
+        weight: Tensor = layer.weight
+        factor = self._factor()
+        if factor is not None:
+            weight = weight * _along(factor, weight.dim(), self.axis)
+        rounded = fake_weight(weight, self.weights, self.bits, self.axis)
+        taken = self.input(x)
+        if factor is None or self.norm is None:
+            result: Tensor = torch.func.functional_call(self.layer, {"weight": rounded}, (taken,))
+            return result
+        bias: Tensor | None = layer.bias
+        without = {"weight": rounded} if bias is None else {"weight": rounded, "bias": torch.zeros_like(bias)}
+        out = torch.func.functional_call(self.layer, without, (taken,)) / _along(factor, x.dim(), 1)
+        if bias is not None:
+            out = out + _along(bias, x.dim(), 1)
+        normed: Tensor = self.norm(out)
+        return normed
+
+    def _factor(self) -> Tensor | None:
+        if self.norm is None:
+            return None
+        norm: Any = self.norm
+        factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+        # A channel that batch norm switched off would be divided by 0.
+        return torch.where(factor.abs() < SMALLEST, SMALLEST, factor)
 
     def deployed(self) -> nn.Module:
-        """The plain layer for export. Its weights lie on the trained grid where the file's own is another."""
+        """The plain layer for export, batch norm folded in. Weights lie on the trained grid where the file's own is
+        another."""
+        layer = self.layer
+        if self.norm is not None:
+            norm: Any = self.norm.eval()
+            folded: Any = fuse_conv_bn_eval(self.layer.eval(), norm, transpose=self.axis == 1)
+            layer = folded
         if self.weights == "min_max":
             with torch.no_grad():
-                weight = self.layer.get_parameter("weight")
+                weight = layer.get_parameter("weight")
                 weight.copy_(fake_weight(weight, self.weights, self.bits, self.axis))
-        return self.layer
+        return layer
+
+
+def _along(values: Tensor, dimensions: int, axis: int) -> Tensor:
+    """(C,) as a tensor of ``dimensions`` that broadcasts along ``axis``."""
+    shape = [1] * dimensions
+    shape[axis] = -1
+    return values.reshape(shape)

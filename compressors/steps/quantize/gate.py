@@ -45,7 +45,7 @@ def gated(
     nodes: Mapping[str, graph.Node],
     judge: Callable[[Path], float],
     probes: Sequence[NDArray[np.float32]],
-    say: Callable[[str], None] = lambda text: None,
+    say: Callable[[str], None],
 ) -> Gated:
     """Quantize so that the gate holds.
 

@@ -86,6 +86,8 @@ def make(
             engine = quantizer.Quantizer(str(source))
             engine.load_quantization_recipe(_settings(step, symmetric=symmetric, keep_float=keep_float, only=only))
             content = bytes(engine.quantize(ranges).quantized_model)
+            if step.scheme == "dynamic-int8" and step.weights == "tensor":
+                content = _repeat_depthwise_scales(content)
         except (KeyboardInterrupt, MemoryError, PocketzooError):
             raise
         except Exception as error:
@@ -142,7 +144,7 @@ def _settings(step: Quantize, *, symmetric: bool, keep_float: Sequence[str], onl
 
 
 def _scope(output: str) -> str:
-    """A regular expression for the operator with this output: the quantizer's scope is the outputs, ``;`` after each."""
+    """A pattern for the operator with this output: the quantizer's scope is its outputs, ``;`` after each."""
     return f"^{re.escape(output)};?$"
 
 
@@ -241,3 +243,29 @@ def with_learnt(ranges: Ranges, learnt: Mapping[str, tuple[float, float]]) -> Ra
         shape = np.shape(ranges[name]["min"]) if name in ranges else (1,)
         changed[name] = {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
     return changed
+
+
+def _repeat_depthwise_scales(content: bytes) -> bytes:
+    """Write the one scale of each depthwise weight once for every channel.
+
+    ai-edge-litert 2.3 computes a depthwise convolution with float activations and int8 weights of one scale wrongly
+    (chance level, with XNNPACK and without); the same weights with the same scale written per channel are computed
+    right (docs/decisions/0221-depthwise-scales-are-repeated.md).
+    """
+    import numpy as np
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    operators = flatbuffer_utils.schema_fb.BuiltinOperator
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if model.operatorCodes[operator.opcodeIndex].builtinCode != operators.DEPTHWISE_CONV_2D:
+                continue
+            weight = graph.tensors[operator.inputs[1]]
+            found = weight.quantization
+            if found is not None and found.scale is not None and len(found.scale) == 1:
+                channels = int(weight.shape[3])
+                found.scale = np.repeat(np.asarray(found.scale, np.float32), channels)
+                found.zeroPoint = np.zeros(channels, np.int64)
+                found.quantizedDimension = 3
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
