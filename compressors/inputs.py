@@ -105,7 +105,7 @@ def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[
             f"{recipe.name} needs the training images of {section.kind}, and the recipe names no folder",
             where=str(where),
             hint="--set data.training.folder=FOLDER"
-            + (", or --set weights=FILE for weights that are trained already" if trains_weights(recipe) else ""),
+            + (", or --set weights=FILE for weights that are trained already" if recipe.trains_float else ""),
         )
     whole = open_dataset(section.kind, Path(section.folder), "train", key="data.training.folder")
     _check_classes(recipe, whole)
@@ -161,11 +161,6 @@ def _check_classes(recipe: Recipe, dataset: Arrays | Photos) -> None:
         check_classes(dataset, classes, dataset.where)
 
 
-def trains_weights(recipe: Recipe) -> bool:
-    """Whether the network's own weights are trained: a recipe says how, and no weights are given."""
-    return recipe.train is not None and recipe.weights is None
-
-
 def needs_training_data(recipe: Recipe) -> bool:
     """Whether something is trained, is judged while it is made, or calibrates without photos of its own."""
     training, calibration = recipe.data.training, recipe.data.calibration
@@ -176,11 +171,7 @@ def needs_training_data(recipe: Recipe) -> bool:
         and training is not None
         and training.folder is not None
     )
-    return (
-        trains_weights(recipe)
-        or any(step.qat is not None or step.max_drop is not None for step in recipe.steps)
-        or calibrates_on_it
-    )
+    return recipe.trains or any(step.max_drop is not None for step in recipe.steps) or calibrates_on_it
 
 
 def needs_calibration(recipe: Recipe) -> bool:
@@ -195,7 +186,7 @@ def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:
 
 
 def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
-    if trains_weights(recipe):
+    if recipe.trains_float:
         return None, AS_BUILT
     if recipe.weights is None:
         raise BadInput(

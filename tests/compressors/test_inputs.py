@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compressors.data.dataset import Photos
-from compressors.inputs import Inputs, gather, trains_weights
+from compressors.inputs import Inputs, gather
 from compressors.recipe import AS_BUILT, load
 from pocketzoo.errors import BadInput
 from tests.compressors.conftest import save_photo
@@ -95,7 +95,7 @@ def test_given_weights_are_not_trained_and_need_no_training_images(
     (tmp_path / "w.pth").write_bytes(b"x")
     settings = (f"weights={tmp_path / 'w.pth'}", "data.training.folder=null", f"data.evaluation.folder={tmp_path}/DATA")
     recipe = load(str(tmp_path / "tiny.yaml"), settings).recipe
-    assert not trains_weights(recipe)
+    assert not recipe.trains_float
     found = recipes("tiny", *settings)
     assert (found.training, found.held_out) == (None, None)
     assert found.weights == tmp_path / "w.pth"
