@@ -155,7 +155,8 @@ class _Loop:
             self.progress.say(f"goes on after step {resumed} of {total}")
             for _ in range(resumed):
                 self.progress.advance()
-        while at.epoch < self.how.epochs and not self._stalled():
+        patience = self.how.early_stop or self.how.epochs
+        while at.epoch < self.how.epochs and at.epoch - at.best_epoch < patience:
             self._epoch()
         if self.how.keep == "best":
             self.bare.load_state_dict(self.best)
@@ -173,10 +174,6 @@ class _Loop:
             loss=at.loss[-1],
             resumed_at=resumed,
         )
-
-    def _stalled(self) -> bool:
-        patience = self.how.early_stop
-        return patience is not None and self.position.epoch - self.position.best_epoch >= patience
 
     def _epoch(self) -> None:
         at, how = self.position, self.how

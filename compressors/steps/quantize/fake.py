@@ -157,8 +157,8 @@ class FakeQuantized(nn.Module):
         layer = self.layer
         if self.norm is not None:
             norm: Any = self.norm.eval()
-            folded: Any = fuse_conv_bn_eval(self.layer.eval(), norm, transpose=self.axis == 1)
-            layer = folded
+            convolution: Any = self.layer.eval()
+            layer = fuse_conv_bn_eval(convolution, norm, transpose=self.axis == 1)
         if self.weights == "min_max":
             with torch.no_grad():
                 weight = layer.get_parameter("weight")
