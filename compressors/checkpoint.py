@@ -55,7 +55,10 @@ def load_into(
         hint = "check model.architecture and model.options of the recipe against the network the weights are of"
         if only_classes:
             found, here = (int(which[reshaped[0]].shape[0]) for which in (state, wanted))
-            hint = f"it has {found} classes, the recipe {here}: --set model.options.classes={found}"
+            hint = (
+                f"it has {found} classes, the recipe {here}: --set model.options.classes={found}; to train on from it "
+                f"for {here}: --set start.checkpoint=FILE --set start.drop_classifier=true"
+            )
         raise BadInput(
             f"the checkpoint is not one of {architecture}",
             where=str(path),

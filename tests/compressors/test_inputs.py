@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from compressors import architectures
+from compressors.cache import StageCache
+from compressors.checkpoint import read_state, write_state
 from compressors.data.dataset import Photos
 from compressors.inputs import Inputs, gather
+from compressors.progress import Silent
 from compressors.recipe import AS_BUILT, load
+from compressors.stages import WEIGHTS, Stages
 from pocketzoo.errors import BadInput
 from tests.compressors.conftest import save_photo
-from tests.compressors.small_sets import write_cifar10, write_idx
+from tests.compressors.small_sets import write_cifar10, write_folders, write_idx
 
 PARENT = """\
 name: tiny
@@ -152,3 +158,54 @@ def test_another_data_set_of_the_same_recipe_has_another_identity(
     first, second = recipes(), recipes("tiny", *settings)
     assert first.identities.keys() == second.identities.keys()
     assert not set(first.identities.values()) & set(second.identities.values())
+
+
+def test_a_training_may_begin_with_a_checkpoint(recipes: Callable[..., Inputs], tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"x")
+    found = recipes("tiny", f"start.checkpoint={tmp_path / 'w.pth'}", "start.drop_classifier=true")
+    assert found.start == tmp_path / "w.pth"
+    assert found.identities["start.checkpoint"] == f"sha256:{found.start_sha256}"
+    assert found.training is not None
+    with pytest.raises(BadInput, match="no such file") as caught:
+        recipes("tiny", f"start.checkpoint={tmp_path / 'none.pth'}")
+    assert "--set start.checkpoint=FILE" in caught.value.as_text()
+    with pytest.raises(BadInput) as caught:
+        recipes("tiny", f"start.checkpoint={tmp_path / 'w.pth'}", "train=null")
+    assert "start says what a training begins with" in caught.value.as_text()
+
+
+def test_a_list_of_classes_is_a_file_of_the_recipe(recipes: Callable[..., Inputs], tmp_path: Path) -> None:
+    write_folders(tmp_path / "photos")
+    listed = tmp_path / "synsets.txt"
+    listed.write_text("cat\nant\nbee\n")
+    settings = [
+        "data.training.kind=imagenet", "data.evaluation.kind=imagenet", "model.options.classes=3",
+        f"data.training.folder={tmp_path / 'photos'}", f"data.training.class_list={listed}",
+    ]  # fmt: skip
+    found = recipes("tiny", *settings)
+    assert found.judging is not None and found.training is not None
+    assert found.judging.classes == found.training.classes == ("cat", "ant", "bee")
+    assert found.identities["data.training.class_list"].startswith("sha256:")
+    with pytest.raises(BadInput, match="no such file"):
+        recipes("tiny", *settings[:-1], "data.training.class_list=none.txt")
+
+
+def test_what_a_training_begins_with_is_the_checkpoint_less_its_classifier(tmp_path: Path) -> None:
+    write_idx(tmp_path / "DATA")
+    (tmp_path / "tiny.yaml").write_text(PARENT)
+    options = {"width": 0.1, "in_channels": 1, "small_input": True}
+    source = architectures.build("mobilenetv1", classes=7, **options)
+    write_state(source, tmp_path / "w.safetensors")
+    settings = [f"start.checkpoint={tmp_path / 'w.safetensors'}"]
+
+    def built(*more: str) -> Mapping[str, torch.Tensor]:
+        loaded = load(str(tmp_path / "tiny.yaml"), [*settings, *more])
+        stages = Stages(loaded.recipe, gather(loaded), Silent(), StageCache(tmp_path / "cache"), set())
+        return read_state(stages.build().file(WEIGHTS))
+
+    state = built("start.drop_classifier=true")
+    assert torch.equal(state["features.3.3.weight"], source.state_dict()["features.3.3.weight"])
+    assert state["classifier.1.weight"].shape[0] == 10
+    with pytest.raises(BadInput, match="not one of mobilenetv1") as caught:
+        built()
+    assert "--set start.drop_classifier=true" in caught.value.as_text()
