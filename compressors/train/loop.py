@@ -185,7 +185,8 @@ class _Loop:
             rate = learning_rate(how, at.step, self.per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(_seed(self.task.seed, at.step, self.accelerator.process_index))
+            seeds = np.random.SeedSequence([self.task.seed, at.step, self.accelerator.process_index])
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
             self.optimizer.zero_grad(set_to_none=True)
             with self.accelerator.autocast():
                 loss = self._loss(inputs, labels)
@@ -205,6 +206,10 @@ class _Loop:
 
     def _finish_epoch(self, watch: _Watch) -> None:
         at = self.position
+        if self.accelerator.num_processes > 1:
+            # Batch norm's statistics and learnt ranges are each process's own; the first one's count.
+            for state in (*self.bare.buffers(), *self.ema.values()):
+                torch.distributed.broadcast(state, 0)
         with self._averaged():
             accuracy = self._judge()
         at.epoch += 1
@@ -317,7 +322,7 @@ class _Watch:
 
     @property
     def speed(self) -> float:
-        """Images per second of the epoch so far, in this process's life."""
+        """Images per second of the epoch so far."""
         return self.seen * self.loop.how.batch / max(1e-9, time.monotonic() - self.began)
 
     def see(self, loss: Tensor, rate: float) -> None:
@@ -381,10 +386,6 @@ def _optimizer(model: nn.Module, how: Train) -> torch.optim.Optimizer:
     return torch.optim.SGD(
         parameters, lr=how.lr, momentum=how.momentum, nesterov=how.nesterov, weight_decay=how.weight_decay
     )
-
-
-def _seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from compressors.evaluate import FileModel
 from compressors.sections import Quantize
 from compressors.steps.quantize import graph
 from pocketzoo.errors import WorkFailed
@@ -66,6 +67,7 @@ def check(source: Path, target: Path, step: Quantize, kept: int = 0) -> None:
             detail=tuple(problems),
             hint="choose another scheme with --set steps.N.scheme=..., or raise steps.N.max_ratio for a tiny network",
         )
+    FileModel(target)  # scales can be written that no kernel takes
 
 
 def islands(facts: tflite.TfliteFacts) -> list[str]:

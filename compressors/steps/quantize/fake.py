@@ -147,7 +147,9 @@ class FakeQuantized(nn.Module):
         if self.norm is None:
             return None
         norm: Any = self.norm
-        factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+        # A constant of the step: it cancels but for rounding errors, and their gradient through 1/factor explodes where
+        # a channel is nearly dead.
+        factor = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
         # A channel that batch norm switched off would be divided by 0.
         return torch.where(factor.abs() < SMALLEST, SMALLEST, factor)
 

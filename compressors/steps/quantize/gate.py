@@ -104,7 +104,8 @@ def gated(
             holds = middle
         else:
             fails = middle
-    attempt(holds)  # the last try need not have been this one
+    if next(reversed(tried)) != holds:
+        attempt(holds)  # the file is that of the last try
     return Gated(exact, tried[holds], tuple(order[:holds]), sensitivity)
 
 
