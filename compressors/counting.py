@@ -8,11 +8,14 @@
 - Parameters: elements of all parameters, batch norm's included, its running statistics not.
 - Non-zeros: how many of these are not exactly 0.
 
-They describe the network as it was trained. Folding batch norm on export changes none of the MACs.
+These describe the network as it was trained. :func:`file_macs` counts the exported file by the same rules, from the
+shapes of its operators: folding batch norm changes none of the MACs and quantization neither, so both figures agree
+wherever export and every later step left the structure alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +23,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.tflite import Operator, TfliteFacts
 
 
 @dataclass(frozen=True)
@@ -79,3 +84,40 @@ def _macs(module: nn.Module, taken: torch.Tensor, given: torch.Tensor) -> int:
     # A transposed convolution spreads each input element over its kernel; a convolution gathers for each output.
     transposed = isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
     return (taken if transposed else given).numel() * weight[0].numel()
+
+
+def file_macs(facts: TfliteFacts) -> int | None:
+    """The MACs of one run of a .tflite file, by the rules at the top.
+
+    Args:
+        facts: of :func:`zoo.tflite.inspect`; the operators of all its graphs are counted once each.
+
+    Returns:
+        None where an operator that multiplies has a shape that is only known at run time.
+    """
+    each = [_operator_macs(operator) for operator in facts.operators]
+    known = [macs for macs in each if macs is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def _operator_macs(operator: Operator) -> int | None:
+    if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D",
+                             "BATCH_MATMUL"):  # fmt: skip
+        return 0
+    shapes = (*operator.input_shapes, *operator.output_shapes)
+    if any(size < 0 for shape in shapes for size in shape):
+        return None
+    given = math.prod(operator.output_shapes[0])
+    if operator.name == "TRANSPOSE_CONV":  # its inputs: the output's shape, weights (O, H, W, I), what it works on
+        weights = operator.input_shapes[1]
+        return math.prod(operator.input_shapes[2]) * math.prod(weights[:3])
+    weights = operator.input_shapes[1]
+    if operator.name == "CONV_2D":  # weights (O, H, W, inputs of a group)
+        return given * math.prod(weights[1:])
+    if operator.name == "DEPTHWISE_CONV_2D":  # (1, H, W, O)
+        return given * math.prod(weights[1:3])
+    if operator.name == "CONV_3D":  # (D, H, W, inputs of a group, O)
+        return given * math.prod(weights[:4])
+    # Fully connected and batches of matrices: each output element sums over the last axis of the first input.
+    summed = weights[-1] if operator.name == "FULLY_CONNECTED" else operator.input_shapes[0][-1]
+    return given * summed

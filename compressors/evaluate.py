@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.data.photos import LabelledPhoto, open_photo
+from compressors.data.dataset import Arrays, Photos, Subset
+from compressors.data.photos import LabelledPhoto
 from compressors.data.preprocessing import centre
 from pocketzoo.errors import BadInput, WorkFailed
 from zoo.artifact import Accuracy, Preprocessing
 
 KEPT = 5  # best classes kept of each answer
+CHUNK = 64  # images that go to a process at once
+WORTH_PROCESSES = 2000  # images; below, starting processes takes longer than they save
 
 
 class FileModel:
@@ -86,34 +90,110 @@ class Answers:
 
 def answer(
     file: Path,
-    photos: Sequence[LabelledPhoto],
+    images: Sequence[LabelledPhoto] | Arrays | Photos | Subset,
     how: Preprocessing,
     on_sample: Callable[[], None] = lambda: None,
+    processes: int | None = None,
 ) -> Answers:
-    """Ask a file about labelled photos; memory does not grow with their number.
+    """Ask a file about labelled images; memory does not grow with their number.
 
     Where quantized outputs tie, the class with the lower index comes first, as ``argmax`` has it.
+
+    Args:
+        file: a .tflite classifier.
+        images: a data set, or labelled photos.
+        how: how an image becomes the input.
+        on_sample: called after each image.
+        processes: that share the work; by default one for fewer than :data:`WORTH_PROCESSES` images, else as many as
+            there are processors.
 
     Raises:
         BadInput: a broken photo, or a label the model has no class for.
         WorkFailed: the runtime refuses the file, or its output is not (1, classes).
     """
+    dataset = Photos(tuple(images), (), file) if isinstance(images, Sequence) else images
+    count = len(dataset.labels)
+    if processes is None:
+        processes = len(os.sched_getaffinity(0)) if count >= WORTH_PROCESSES else 1
+    starts = range(0, count, CHUNK)
+    found: list[tuple[list[list[int]], int]] = []
+    answers = _alone(file, dataset, how, starts) if processes == 1 else _shared(file, dataset, how, starts, processes)
+    for part in answers:
+        found.append(part)
+        for _ in part[0]:
+            on_sample()
+    best = tuple(tuple(ranks) for part, _ in found for ranks in part)
+    return Answers(labels=tuple(int(label) for label in dataset.labels), best=best, classes=found[0][1] if found else 0)
+
+
+Part = tuple[list[list[int]], int]  # the best classes of some images, and the number of classes
+
+
+def _alone(file: Path, dataset: Arrays | Photos | Subset, how: Preprocessing, starts: range) -> Iterator[Part]:
     model = FileModel(file)
-    best, classes = [], 0
-    for photo in photos:
-        output = model(centre(open_photo(photo.path), how))
+    return (_ask(model, file, _part(dataset, start), how) for start in starts)
+
+
+def _shared(
+    file: Path, dataset: Arrays | Photos | Subset, how: Preprocessing, starts: range, processes: int
+) -> Iterator[Part]:
+    """Parts go out as others come back, so that no more than two per process are in memory."""
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_open, initargs=(file,)) as pool:
+        ahead: deque[Future[Part]] = deque()
+        try:
+            for start in starts:
+                ahead.append(pool.submit(_ask_opened, file, _part(dataset, start), how))
+                if len(ahead) >= 2 * processes:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_opened: list[FileModel] = []  # of a worker process: its model
+
+
+def _open(file: Path) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    _opened.append(FileModel(file, threads=1))
+
+
+def _ask_opened(file: Path, part: Arrays | Photos, how: Preprocessing) -> Part:
+    return _ask(_opened[0], file, part, how)
+
+
+def _part(dataset: Arrays | Photos | Subset, start: int) -> Arrays | Photos:
+    """``CHUNK`` images, by themselves: what travels to another process."""
+    whole, indices = (dataset.whole, dataset.indices) if isinstance(dataset, Subset) else (dataset, None)
+    places = range(start, min(start + CHUNK, len(dataset.labels)))
+    chosen = [int(indices[place]) for place in places] if indices is not None else list(places)
+    if isinstance(whole, Arrays):
+        return Arrays(np.asarray(whole.images[chosen]), whole.labels[chosen], whole.classes, whole.where)
+    return Photos(tuple(whole.photos[index] for index in chosen), whole.classes, whole.where)
+
+
+def _ask(model: FileModel, file: Path, part: Arrays | Photos, how: Preprocessing) -> Part:
+    best: list[list[int]] = []
+    classes = 0
+    for index, label in enumerate(part.labels):
+        output = model(centre(part.get(index), how))
         if output.ndim != 2 or output.shape[0] != 1:
             raise WorkFailed(f"the file's output has shape {output.shape}, not (1, classes)", where=str(file))
         classes = output.shape[1]
-        if photo.label >= classes:
+        if label >= classes:
             raise BadInput(
-                f"label {photo.label}, but the model has {classes} classes (0 to {classes - 1})",
-                where=str(photo.path),
-                hint="check data.evaluation.pattern: its group 'label' must catch the class index",
+                f"label {label}, but the model has {classes} classes (0 to {classes - 1})",
+                where=str(part.photos[index].path if isinstance(part, Photos) else part.where),
+                hint="check data.evaluation: what the file names or folders call the class must be its index",
             )
-        best.append(tuple(int(i) for i in np.argsort(-output[0], kind="stable")[:KEPT]))
-        on_sample()
-    return Answers(labels=tuple(photo.label for photo in photos), best=tuple(best), classes=classes)
+        best.append([int(i) for i in np.argsort(-output[0], kind="stable")[:KEPT]])
+    return best, classes
 
 
 def accuracies(answers: Answers, *, dataset: str, split: str, measured_on: str) -> tuple[Accuracy, ...]:

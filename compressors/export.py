@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,20 +34,21 @@ class Difference:
     same_top1: int
 
 
-def export_tflite(model: torch.nn.Module, size: int, target: Path) -> None:
-    """Convert to float32 .tflite with input (1, size, size, 3), channels last: the layout phones compute in.
+def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int = 3) -> None:
+    """Convert to float32 .tflite with input (1, size, size, channels), channels last: the layout phones compute in.
 
     Args:
-        model: takes (1, 3, size, size); in evaluation mode.
+        model: takes (1, channels, size, size); in evaluation mode.
         size: height and width in pixels.
         target: where to write.
+        channels: 3, or 1 for grey images.
 
     Raises:
         WorkFailed: the converter fails, or the result needs operators no standard runtime has.
     """
     import torch
 
-    sample = (torch.zeros(1, size, size, 3),)
+    sample = (torch.zeros(1, size, size, channels),)
     with quiet() as noise:
         try:
             import litert_torch
@@ -81,9 +81,9 @@ def compare(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.flo
     """Run a network and its exported file on the same inputs.
 
     Args:
-        model: takes (1, 3, H, W).
-        file: its .tflite, which takes (1, H, W, 3).
-        samples: (1, H, W, 3) float32 each.
+        model: takes (1, C, H, W).
+        file: its .tflite, which takes (1, H, W, C).
+        samples: (1, H, W, C) float32 each.
 
     Raises:
         WorkFailed: they differ by more than :data:`LARGEST_DIFFERENCE` of the output's range, or give NaN.
@@ -94,7 +94,6 @@ def compare(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.flo
     from compressors.evaluate import FileModel
 
     runs = FileModel(file)
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
     count, largest, same = 0, 0.0, 0
     low, high = np.inf, -np.inf
     for sample in samples:

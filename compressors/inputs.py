@@ -6,25 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compressors.data.dataset import Arrays, Photos, Subset, check_classes, drawn, hold_out
 from compressors.data.photos import LabelledPhoto, fingerprint, labelled_photos, list_photos
-from compressors.recipe import AS_BUILT, Loaded, Recipe
+from compressors.data.sources import open_dataset
+from compressors.recipe import AS_BUILT, Loaded
+from compressors.sections import EvaluationSection, Recipe, TrainingSection
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
+
+MOST_CLASSES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Inputs:
     """A recipe's files with the SHA-256 of their contents; empty where the recipe has none.
 
-    ``shared_photos`` counts the calibration photos that are evaluation photos, too: they flatter the accuracy.
+    ``start`` is the checkpoint a training begins with. ``judging`` is what judges the finished file, be it photos or
+    the test split of a data set; ``evaluation`` are the photos where it is those. ``training`` is what a model learns
+    from, ``held_out`` the part of the training split it never sees. Calibration images are the photos of
+    ``calibration``, or ``calibrating``, drawn from ``training``. ``shared_photos`` counts the calibration photos that
+    are evaluation photos, too: they flatter the accuracy.
     """
 
     weights: Path | None = None
     weights_sha256: str = AS_BUILT
+    start: Path | None = None
+    start_sha256: str = ""
     evaluation: tuple[LabelledPhoto, ...] = ()
     evaluation_sha256: str = ""
+    judging: Arrays | Photos | Subset | None = None
+    training: Subset | None = None
+    held_out: Subset | None = None
     calibration: tuple[Path, ...] = ()
     calibration_sha256: str = ""
+    calibrating: Subset | None = None
     identities: dict[str, str] = field(default_factory=dict)
     shared_photos: int = 0
 
@@ -33,7 +48,8 @@ def gather(loaded: Loaded) -> Inputs:
     """Find and hash a recipe's files.
 
     Raises:
-        BadInput: weights or a folder that are not given or not there, with the ``--set`` that gives them.
+        BadInput: weights or a folder that are not given or not there, with the ``--set`` that gives them; data that is
+            damaged, or whose classes are not the model's.
     """
     recipe = loaded.recipe
     identities: dict[str, str] = {}
@@ -41,43 +57,155 @@ def gather(loaded: Loaded) -> Inputs:
     if weights is not None:
         identities["weights"] = f"sha256:{weights_sha256}"
 
-    evaluation: tuple[LabelledPhoto, ...] = ()
-    evaluation_sha256 = ""
-    section = recipe.data.evaluation
-    if section is not None and section.folder is not None:
-        folder = Path(section.folder)
-        evaluation = tuple(labelled_photos(folder, section.labels, section.pattern, "data.evaluation"))
-        evaluation_sha256 = fingerprint(folder, [photo.path for photo in evaluation])
-        identities["data.evaluation.folder"] = f"sha256:{evaluation_sha256}"
+    start, start_sha256 = None, ""
+    if recipe.start is not None:
+        start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
+        start_sha256 = sha256_file(start)
+        identities["start.checkpoint"] = f"sha256:{start_sha256}"
+
+    training, held_out = _training(recipe, loaded.path, identities)
+    photos: tuple[LabelledPhoto, ...] = ()
+    judging, judged_by = _judging(recipe, identities)
+    if isinstance(judging, Photos) and recipe.data.evaluation is not None and recipe.data.evaluation.kind is None:
+        photos = judging.photos
 
     calibration: tuple[Path, ...] = ()
     calibration_sha256 = ""
+    calibrating: Subset | None = None
     if needs_calibration(recipe):
-        if recipe.data.calibration is None or recipe.data.calibration.folder is None:
+        section = recipe.data.calibration
+        if section is not None and section.folder is not None:
+            folder = Path(section.folder)
+            calibration = tuple(list_photos(folder, "data.calibration.folder"))
+            calibration_sha256 = fingerprint(folder, calibration)
+            identities["data.calibration.folder"] = f"sha256:{calibration_sha256}"
+        elif section is not None and training is not None:
+            calibrating = drawn(training, min(section.samples, len(training.labels)), recipe.seed)
+            calibration_sha256 = calibrating.identity
+        else:
             raise BadInput(
                 f"{recipe.name} needs photos to calibrate on: natural ones, not those it is judged on",
                 where=str(loaded.path),
-                hint="--set data.calibration.folder=FOLDER",
+                hint="--set data.calibration.folder=FOLDER"
+                + ("" if recipe.data.training is None else ", or data.training.folder to draw them from it"),
             )
-        folder = Path(recipe.data.calibration.folder)
-        calibration = tuple(list_photos(folder, "data.calibration.folder"))
-        calibration_sha256 = fingerprint(folder, calibration)
-        identities["data.calibration.folder"] = f"sha256:{calibration_sha256}"
     return Inputs(
         weights=weights,
         weights_sha256=weights_sha256,
-        evaluation=evaluation,
-        evaluation_sha256=evaluation_sha256,
+        start=start,
+        start_sha256=start_sha256,
+        evaluation=photos,
+        evaluation_sha256=judged_by,
+        judging=judging,
+        training=training,
+        held_out=held_out,
         calibration=calibration,
         calibration_sha256=calibration_sha256,
+        calibrating=calibrating,
         identities=identities,
-        shared_photos=_shared([photo.path for photo in evaluation], calibration),
+        shared_photos=_shared([photo.path for photo in photos], calibration),
     )
+
+
+def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[Subset, Subset] | tuple[None, None]:
+    section = recipe.data.training
+    if section is None or not needs_training_data(recipe):
+        return None, None
+    if section.folder is None:
+        raise BadInput(
+            f"{recipe.name} needs the training images of {section.kind}, and the recipe names no folder",
+            where=str(where),
+            hint="--set data.training.folder=FOLDER"
+            + (", or --set weights=FILE for weights that are trained already" if recipe.trains_float else ""),
+        )
+    listed = _class_list(section, "data.training", identities)
+    whole = open_dataset(section.kind, Path(section.folder), "train", class_list=listed, key="data.training.folder")
+    _check_classes(recipe, whole)
+    identities["data.training.folder"] = whole.identity
+    some = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
+    return hold_out(some, section.held_out, recipe.seed)
+
+
+def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Arrays | Photos | Subset | None, str]:
+    """What judges the file, and the SHA-256 that says which images it is; nothing where there is no folder."""
+    section = recipe.data.evaluation
+    folder = _evaluation_folder(section, recipe.data.training)
+    if section is None or folder is None:
+        return None, ""
+    found: Arrays | Photos | Subset
+    if section.kind is None:
+        photos = tuple(labelled_photos(folder, section.labels, section.pattern, "data.evaluation"))
+        most = max(photo.label for photo in photos)
+        if most >= MOST_CLASSES:
+            raise BadInput(
+                f"label {most} in a file name; at most {MOST_CLASSES:,} classes are numbered",
+                where=str(folder),
+                hint="check data.evaluation.pattern: its group 'label' must catch the class index",
+            )
+        found = Photos(photos, tuple(str(label) for label in range(most + 1)), folder)
+        if section.limit:
+            kept = drawn(found, min(section.limit, len(photos)), recipe.seed).indices
+            found = Photos(tuple(photos[index] for index in kept), found.classes, folder)
+        sha256 = fingerprint(folder, [photo.path for photo in found.photos])
+    else:
+        listed = _class_list(section, "data.evaluation", identities)
+        if listed is None and section.folder is None and recipe.data.training is not None:
+            listed = _class_list(recipe.data.training, "data.training", identities)
+        whole = open_dataset(section.kind, folder, "test", class_list=listed, key="data.evaluation.folder")
+        _check_classes(recipe, whole)
+        found = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
+        sha256 = found.identity.removeprefix("sha256:")
+    identities["data.evaluation.folder"] = sha256 if ":" in sha256 else f"sha256:{sha256}"
+    return found, sha256
+
+
+def _class_list(section: TrainingSection | EvaluationSection, key: str, identities: dict[str, str]) -> Path | None:
+    if section.class_list is None:
+        return None
+    path = _existing(Path(section.class_list), f"{key}.class_list")
+    identities[f"{key}.class_list"] = f"sha256:{sha256_file(path)}"
+    return path
+
+
+def _existing(path: Path, key: str) -> Path:
+    if not path.is_file():
+        raise BadInput("no such file", where=str(path), hint=f"--set {key}=FILE")
+    return path
+
+
+def _evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
+    """The section's own, or that of the training split where both are splits of one data set."""
+    if section is None:
+        return None
+    if section.folder is not None:
+        return Path(section.folder)
+    if training is not None and training.folder is not None and training.kind == section.kind:
+        return Path(training.folder)
+    return None
+
+
+def _check_classes(recipe: Recipe, dataset: Arrays | Photos) -> None:
+    classes = recipe.model.options.get("classes", recipe.model.options.get("num_classes"))
+    if isinstance(classes, int):
+        check_classes(dataset, classes, dataset.where)
+
+
+def needs_training_data(recipe: Recipe) -> bool:
+    """Whether something is trained, is judged while it is made, or calibrates without photos of its own."""
+    training, calibration = recipe.data.training, recipe.data.calibration
+    calibrates_on_it = (
+        needs_calibration(recipe)
+        and calibration is not None
+        and calibration.folder is None
+        and training is not None
+        and training.folder is not None
+    )
+    return recipe.trains or any(step.max_drop is not None for step in recipe.steps) or calibrates_on_it
 
 
 def needs_calibration(recipe: Recipe) -> bool:
     """Whether a step looks at calibration photos."""
-    return any(step.kind == "quantize" and step.scheme == "static-int8" for step in recipe.steps)
+    return any(step.kind == "quantize" and step.scheme.startswith("static-") for step in recipe.steps)
 
 
 def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:
@@ -87,6 +215,8 @@ def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:
 
 
 def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
+    if recipe.trains_float:
+        return None, AS_BUILT
     if recipe.weights is None:
         raise BadInput(
             f"{recipe.name} needs weights, and the recipe gives none",

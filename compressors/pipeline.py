@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from compressors.cache import StageCache
 from compressors.inputs import Inputs, gather
+from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.stages import FILE, StageReport, Stages, versions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from compressors.evaluate import Answers
 
 RECORDED = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow", "safetensors")
+RECORDED_TRAINING = ("accelerate",)
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,22 @@ def compress(loaded: Loaded, progress: Progress, cache: StageCache | None = None
 def _make(
     loaded: Loaded, inputs: Inputs, stages: Stages, parent: Product | None, parents_answers: Answers | None
 ) -> tuple[Product, Answers | None]:
+    from compressors.counting import file_macs
+
     recipe = loaded.recipe
-    built = stages.build()
-    made = stages.export(built)
-    stages.compare(built, made)
+    trained = built = stages.build()
+    if recipe.trains_float:
+        trained = train(stages, built)
+    made = stages.export(trained)
+    stages.compare(trained, made)
     for step in recipe.steps:
-        made = stages.quantize(made, step)
+        if step.qat is None:
+            made = stages.quantize(trained, made, step)
+        else:
+            learnt = aware(stages, trained, step)
+            exported = stages.export(learnt, "export what was learnt")
+            stages.compare(learnt, exported)
+            made = quantize_aware(stages, learnt, exported, step, made)
     file, sha256 = made.file(FILE), made.files[FILE]
     answers = stages.evaluate(file, sha256)
     facts = tflite.inspect(file)
@@ -90,12 +102,16 @@ def _make(
         dataset=recipe.dataset,
         preprocessing=recipe.preprocessing.record(),
         accuracy=_accuracy(recipe, answers, parents_answers, sha256),
-        macs=built.result["macs"],
+        macs=file_macs(facts),
         parameters=built.result["parameters"],
-        nonzeros=built.result["nonzeros"],
+        nonzeros=trained.result["nonzeros"],
         parent=_parent(loaded, parent),
         recipe=RecipeRecord(name=name, digest=digest_of(text), text=text),
-        versions={"pocketzoo": __version__, "python": platform.python_version(), **versions(RECORDED)},
+        versions={
+            "pocketzoo": __version__,
+            "python": platform.python_version(),
+            **versions(RECORDED + (RECORDED_TRAINING if recipe.trains else ())),
+        },
         seed=recipe.seed,
         licence=recipe.licence,
         source=recipe.source,

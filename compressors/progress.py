@@ -23,6 +23,9 @@ class Progress(Protocol):
     def advance(self) -> None:
         """One more sample was seen."""
 
+    def say(self, text: str) -> None:
+        """Something worth a line happened inside a stage: an epoch, a layer kept in float."""
+
     def end(self, note: str) -> None:
         """The stage is done (or was reused); ``note`` says what came of it."""
 
@@ -37,6 +40,9 @@ class Silent:
         """Nothing."""
 
     def advance(self) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
         """Nothing."""
 
     def end(self, note: str) -> None:
@@ -99,6 +105,10 @@ class OnStderr:
         """See :class:`Progress`."""
         if self._bars is not None and self._task is not None:
             self._bars.advance(self._task)
+
+    def say(self, text: str) -> None:
+        """See :class:`Progress`."""
+        self._console.print(f"{self._title:<45}          {text}", markup=False, soft_wrap=True)
 
     def end(self, note: str) -> None:
         """See :class:`Progress`."""

@@ -7,152 +7,35 @@ user gives: ``--set weights=FILE --set data.evaluation.folder=FOLDER``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from compressors import settings
+from compressors.sections import Quantize, Recipe
 from pocketzoo import yamlfile
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_bytes
 from pocketzoo.names import did_you_mean
-from pocketzoo.yamlfile import Section
-from zoo.artifact import Preprocessing
-from zoo.reference import check_name
+
+__all__ = ["AS_BUILT", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of"]
 
 AS_BUILT = "as-built"  # value of ``weights``: those the factory (or the seed) gives
-PATHS = ("weights", "data.evaluation.folder", "data.calibration.folder")
+PATHS = (
+    "weights",
+    "start.checkpoint",
+    "data.training.folder",
+    "data.training.class_list",
+    "data.evaluation.folder",
+    "data.evaluation.class_list",
+    "data.calibration.folder",
+)
 LONGEST_CHAIN = 16
-Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
-
-
-class ModelSection(Section):
-    """The network: a registered name or ``module:factory``, and the factory's options."""
-
-    architecture: str
-    options: dict[str, bool | int | float | str | list[int]] = Field(default_factory=dict)
-
-
-class PreprocessingSection(Section):
-    """How a photo becomes the input; see :class:`zoo.artifact.Preprocessing`."""
-
-    resize: Annotated[int, Field(ge=1)] | None
-    crop: Annotated[int, Field(ge=1, le=8192)]
-    mean: Triple
-    std: Triple
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-
-    def record(self) -> Preprocessing:
-        """As the artifact stores it."""
-        mean, std = self.mean, self.std
-        return Preprocessing(
-            resize=self.resize,
-            crop=self.crop,
-            mean=(mean[0], mean[1], mean[2]),
-            std=(std[0], std[1], std[2]),
-            interpolation=self.interpolation,
-        )
-
-    @field_validator("std")
-    @classmethod
-    def _no_zero(cls, value: list[float]) -> list[float]:
-        if any(number <= 0 for number in value):
-            raise ValueError(f"values are divided by std, so each must be above 0, found {value}")
-        return value
-
-
-class EvaluationSection(Section):
-    """Labelled photos. ``dataset`` and ``split`` say what they are wherever the accuracy is told."""
-
-    folder: str | None = None
-    labels: Literal["names", "folders"] = "names"
-    pattern: str = r"_(?P<label>\d+)\.\w+$"
-    dataset: str
-    split: str
-
-    @field_validator("pattern")
-    @classmethod
-    def _has_label(cls, value: str) -> str:
-        try:
-            groups = re.compile(value).groupindex
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
-        if "label" not in groups:
-            raise ValueError(r"the pattern needs a group called label, such as '_(?P<label>\d+)\.'")
-        return value
-
-
-class CalibrationSection(Section):
-    """Plain photos that show the model the range of its activations: ``crops`` random crops of each, 0 = its centre."""
-
-    folder: str | None = None
-    crops: Annotated[int, Field(ge=0, le=1024)] = 16
-    scale: Annotated[list[float], Field(min_length=2, max_length=2, default_factory=lambda: [0.08, 1.0])]
-
-    @field_validator("scale")
-    @classmethod
-    def _in_order(cls, value: list[float]) -> list[float]:
-        if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError(f"two shares of the photo's area with 0 < first <= second <= 1, found {value}")
-        return value
-
-
-class DataSection(Section):
-    """The photos a recipe needs."""
-
-    evaluation: EvaluationSection | None = None
-    calibration: CalibrationSection | None = None
-
-
-class Quantize(Section):
-    """Post-training quantization of the exported file.
-
-    ``static-int8``: int8 weights per channel and int8 activations, inputs and outputs too, ranges from calibration.
-    ``dynamic-int8``: int8 weights, activations quantized while running. ``weight-only-int8``: int8 weights, float
-    arithmetic. ``max_ratio`` is the largest share of the float file's size that counts as done.
-    """
-
-    kind: Literal["quantize"]
-    scheme: Literal["static-int8", "dynamic-int8", "weight-only-int8"] = "static-int8"
-    ranges: Literal["min-max", "moving-average"] = "min-max"
-    max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.35
-
-
-# A union once there is a second kind; ``kind`` tells them apart.
-Step = Quantize
-
-
-class Recipe(Section):
-    """A whole recipe, after its parent's values were merged in."""
-
-    name: str
-    title: str
-    parent: str | None = None
-    task: Literal["image-classification"] = "image-classification"
-    dataset: str | None = None
-    licence: str | None = None
-    source: str | None = None
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    model: ModelSection
-    weights: str | None = None
-    preprocessing: PreprocessingSection
-    data: DataSection = DataSection()
-    steps: list[Step] = Field(default_factory=list)
-
-    @field_validator("name")
-    @classmethod
-    def _follows_grammar(cls, value: str) -> str:
-        try:
-            return check_name(value)
-        except BadInput as error:
-            raise ValueError(f"{error.what}; {error.hint}") from error
 
 
 @dataclass(frozen=True)

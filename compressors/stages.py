@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 COMPARED = 8  # photos the exported file is compared with the network on
 FILE = "model.tflite"
+WEIGHTS = "model.safetensors"
 HERE = Path(__file__).parent
 ARCHITECTURE_CODE = (HERE / "architectures", HERE / "checkpoint.py", HERE / "counting.py")
 DATA_CODE = (HERE / "data",)
+QUANTIZE_CODE = (HERE / "steps" / "quantize", HERE / "export.py")
 TORCH = ("torch", "numpy")
 CONVERTER = ("torch", "litert-torch", "litert-converter", "ai-edge-litert")
 QUANTIZER = ("ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow")
@@ -55,7 +57,7 @@ class Stages:
     known: set[str]
     reports: list[StageReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _model: torch.nn.Module | None = None
+    _models: dict[str, torch.nn.Module] = field(default_factory=dict)
 
     def build(self) -> Finished:
         """The network with its weights: ``model.safetensors`` and its counts."""
@@ -66,32 +68,34 @@ class Stages:
             "model": self.recipe.model.model_dump(),
             "weights": self.inputs.weights_sha256,
             "seed": self.recipe.seed,
-            "crop": self.recipe.preprocessing.crop,
+            "shape": self.shape,
             "code": code_digest(*ARCHITECTURE_CODE, *([source] if source else [])),
             "versions": versions(TORCH),
         }
+        start = self.recipe.start if self.recipe.trains_float else None
+        if start is not None:
+            depends["start"] = [self.inputs.start_sha256, start.drop_classifier]
 
         def work(folder: Path) -> Result:
-            from compressors.checkpoint import write_state
+            from compressors.checkpoint import load_into, write_state
             from compressors.counting import count
 
-            model = self._fresh_model()
+            model = self.fresh_model()
             if self.inputs.weights is not None:
-                from compressors.checkpoint import load_into
-
                 load_into(model, self.inputs.weights, self.recipe.model.architecture)
-            self._model = model
-            size = self.recipe.preprocessing.crop
-            counted = count(model, (1, 3, size, size))
-            write_state(model, folder / "model.safetensors")
+            elif start is not None and self.inputs.start is not None:
+                architecture = self.recipe.model.architecture
+                load_into(model, self.inputs.start, architecture, drop_classifier=start.drop_classifier)
+            counted = count(model, self.shape)
+            write_state(model, folder / WEIGHTS)
             return {"macs": counted.macs, "parameters": counted.parameters, "nonzeros": counted.nonzeros}
 
         def note(result: Result) -> str:
             return f"{result['parameters'] / 1e6:.2f} M parameters, {result['macs'] / 1e6:.1f} M MACs"
 
-        return self._stage("build", depends, work, note)
+        return self.stage("build", depends, work, note)
 
-    def export(self, built: Finished) -> Finished:
+    def export(self, built: Finished, name: str = "export to .tflite") -> Finished:
         """The network as float32 ``model.tflite``."""
         depends = {
             "model": built.key,
@@ -103,14 +107,18 @@ class Stages:
             from compressors.export import export_tflite
 
             target = folder / FILE
-            export_tflite(self._loaded_model(built), self.recipe.preprocessing.crop, target)
+            _, channels, size, _ = self.shape
+            export_tflite(self.model(built), size, target, channels)
             return {"bytes": target.stat().st_size}
 
-        return self._stage("export to .tflite", depends, work, _size_note)
+        return self.stage(name, depends, work, _size_note)
 
     def compare(self, built: Finished, exported: Finished) -> None:
         """Check that the exported file computes what the network does, on photos where there are any."""
-        photos = [photo.path for photo in self.inputs.evaluation] or list(self.inputs.calibration)
+        shown = self.inputs.judging or self.inputs.calibrating
+        photos = [] if shown is not None else list(self.inputs.calibration)
+        count = min(COMPARED, len(shown.labels) if shown is not None else len(photos) or COMPARED)
+        how = self.recipe.preprocessing.record()
         depends = {
             "model": built.key,
             "file": exported.files[FILE],
@@ -126,22 +134,28 @@ class Stages:
             from compressors.data.photos import open_photo
             from compressors.data.preprocessing import centre
 
-            for path in photos[:COMPARED]:
+            random = np.random.default_rng(self.recipe.seed)
+            for index in range(count):
                 self.progress.advance()
-                yield centre(open_photo(path), self.recipe.preprocessing.record())
-            if not photos:
-                random, size = np.random.default_rng(self.recipe.seed), self.recipe.preprocessing.crop
-                for _ in range(COMPARED):
-                    self.progress.advance()
-                    yield random.standard_normal((1, size, size, 3)).astype(np.float32)
+                if shown is not None:
+                    yield centre(shown.get(index), how)
+                elif photos:
+                    yield centre(open_photo(photos[index]), how)
+                else:
+                    _, channels, size, _ = self.shape
+                    yield random.standard_normal((1, size, size, channels)).astype(np.float32)
 
         def work(_folder: Path) -> Result:
             from compressors.export import compare
 
-            found = compare(self._loaded_model(built), exported.file(FILE), samples())
+            found = compare(self.model(built), exported.file(FILE), samples())
             return {
                 "samples": found.samples,
-                "what": "photos" if photos else "random inputs",
+                "what": "photos"
+                if photos or self.inputs.evaluation
+                else "images"
+                if shown is not None
+                else "random inputs",
                 "relative": found.relative,
                 "same_top1": found.same_top1,
             }
@@ -152,75 +166,114 @@ class Stages:
                 f"{result['what']}, {result['same_top1']} with the same top-1"
             )
 
-        done = self._stage(
-            "compare with the network", depends, work, note, total=min(COMPARED, len(photos) or COMPARED)
-        )
+        done = self.stage("compare with the network", depends, work, note, total=count)
         self.notes.append(f"export: against the torch network, {note(done.result)}")
 
-    def quantize(self, made: Finished, step: Quantize) -> Finished:
-        """The file quantized as the step says."""
-        calibrates = step.scheme == "static-int8"
-        section = self.recipe.data.calibration
-        photos, crops = self.inputs.calibration, section.crops if section else 0
+    def quantize(self, built: Finished, made: Finished, step: Quantize) -> Finished:
+        """The file quantized as the step says, after its training."""
+        calibrates = step.scheme.startswith("static")
+        gate = step.max_drop is not None or bool(step.keep_float)
         depends: dict[str, Any] = {
             "file": made.files[FILE],
             "step": step.model_dump(),
-            "code": code_digest(HERE / "steps" / "quantize.py", *DATA_CODE),
+            "code": code_digest(*QUANTIZE_CODE, *DATA_CODE),
             "versions": versions(QUANTIZER),
             "machine": platform.machine(),
         }
-        if calibrates and section:
-            depends["calibration"] = {
-                "photos": self.inputs.calibration_sha256,
-                "section": section.model_dump(exclude={"folder"}),
-                "preprocessing": self.recipe.preprocessing.model_dump(),
-                "seed": self.recipe.seed,
-            }
+        if calibrates:
+            depends["calibration"] = self.calibration_identity()
+        if gate:
+            depends["gate"] = [built.key, self.inputs.held_out.identity if self.inputs.held_out else None]
 
         def work(folder: Path) -> Result:
-            from compressors.data.preprocessing import calibration_samples
             from compressors.steps.quantize import quantize
+            from compressors.steps.quantize.layers import quantize_gated
 
-            samples: Iterator[NDArray[np.float32]] = iter(())
-            if calibrates and section:
-                samples = calibration_samples(
-                    photos,
-                    self.recipe.preprocessing.record(),
-                    crops=crops,
-                    scale=(section.scale[0], section.scale[1]),
-                    seed=self.recipe.seed,
-                )
             target = folder / FILE
-            quantize(made.file(FILE), target, step, samples, self.progress.advance)
-            return {"bytes": target.stat().st_size}
+            if not gate:
+                quantize(made.file(FILE), target, step, self.calibration_images(), self.progress.advance)
+                return {"bytes": target.stat().st_size, "gate": None}
+            told = quantize_gated(self, built, made.file(FILE), target, step)
+            return {"bytes": target.stat().st_size, "gate": told}
 
-        total = len(photos) * max(1, crops) if calibrates else None
-        done = self._stage(f"quantize {step.scheme}", depends, work, _size_note, total=total)
+        total = self.calibration_count() if calibrates else None
+        done = self.stage(f"quantize {step.scheme}", depends, work, _size_note, total=total)
+        granularity = "" if step.weights == "channel" else ", one scale per weight tensor"
         if calibrates:
-            how = f"{crops} random crops each" if crops else "the centre of each"
             self.notes.append(
-                f"quantize: {step.scheme}, {step.ranges} ranges over {len(photos)} photos, {how}, "
-                f"seed {self.recipe.seed}"
+                f"quantize: {step.scheme}{granularity}, {step.ranges} ranges over {self.calibration_told()}"
             )
         else:
-            self.notes.append(f"quantize: {step.scheme}")
-        if calibrates and self.inputs.shared_photos:
+            self.notes.append(f"quantize: {step.scheme}{granularity}")
+        if done.result["gate"]:
+            self.notes.append(done.result["gate"])
+        if calibrates:
+            self.warn_of_shared_photos()
+        return done
+
+    def warn_of_shared_photos(self) -> None:
+        """Note it where calibration photos are evaluation photos, too."""
+        if self.inputs.shared_photos:
             self.notes.append(
                 f"warning: {self.inputs.shared_photos} calibration photos are evaluation photos, too; "
                 "the accuracy is flattered"
             )
-        return done
+
+    def calibration_identity(self) -> dict[str, Any]:
+        """All that decides the calibration images."""
+        section = self.recipe.data.calibration
+        return {
+            "images": self.inputs.calibration_sha256,
+            "section": section.model_dump(exclude={"folder"}) if section else None,
+            "preprocessing": self.recipe.preprocessing.model_dump(),
+            "seed": self.recipe.seed,
+        }
+
+    def calibration_count(self) -> int:
+        """How many calibration images there are."""
+        if self.inputs.calibrating is not None:
+            return len(self.inputs.calibrating.labels)
+        section = self.recipe.data.calibration
+        return len(self.inputs.calibration) * max(1, section.crops if section else 0)
+
+    def calibration_told(self) -> str:
+        """For notes: what was calibrated on."""
+        if self.inputs.calibrating is not None:
+            return f"{self.calibration_count()} images of the training split, seed {self.recipe.seed}"
+        section = self.recipe.data.calibration
+        crops = section.crops if section else 0
+        how = f"{crops} random crops each" if crops else "the centre of each"
+        return f"{len(self.inputs.calibration)} photos, {how}, seed {self.recipe.seed}"
+
+    def calibration_images(self) -> Iterator[NDArray[np.float32]]:
+        """The calibration images as model inputs, one at a time."""
+        from compressors.data.preprocessing import calibration_samples, centre
+
+        how, section = self.recipe.preprocessing.record(), self.recipe.data.calibration
+        if self.inputs.calibrating is not None:
+            shown = self.inputs.calibrating
+            return (centre(shown.get(index), how) for index in range(len(shown.labels)))
+        if section is None:
+            return iter(())
+        return calibration_samples(
+            self.inputs.calibration,
+            how,
+            crops=section.crops,
+            scale=(section.scale[0], section.scale[1]),
+            seed=self.recipe.seed,
+        )
 
     def evaluate(self, file: Path, sha256: str) -> Answers | None:
         """The file's answers to the labelled photos; None where there are none."""
-        photos = self.inputs.evaluation
-        if not photos:
+        judging = self.inputs.judging
+        if judging is None:
             self.notes.append("accuracy: not measured; the recipe was run without labelled photos")
             return None
+        count = len(judging.labels)
         depends = {
             "file": sha256,
             "photos": self.inputs.evaluation_sha256,
-            "labels": [photo.label for photo in photos],
+            "labels": judging.labels.tolist(),
             "preprocessing": self.recipe.preprocessing.model_dump(),
             "code": code_digest(HERE / "evaluate.py", *DATA_CODE),
             "versions": versions(RUNTIME),
@@ -230,23 +283,21 @@ class Stages:
         def work(_folder: Path) -> Result:
             from compressors.evaluate import answer
 
-            found = answer(file, photos, self.recipe.preprocessing.record(), self.progress.advance)
+            found = answer(file, judging, self.recipe.preprocessing.record(), self.progress.advance)
             return {"labels": found.labels, "best": found.best, "classes": found.classes}
 
         def note(result: Result) -> str:
             right = sum(label == best[0] for label, best in zip(result["labels"], result["best"], strict=True))
-            return f"top-1 right on {right} of {len(photos)} photos"
+            return f"top-1 right on {right} of {count} {'photos' if self.inputs.evaluation else 'images'}"
 
         from compressors.evaluate import Answers
 
-        result = self._stage("evaluate the file", depends, work, note, total=len(photos)).result
+        result = self.stage("evaluate the file", depends, work, note, total=count).result
         return Answers(
             labels=tuple(result["labels"]), best=tuple(tuple(b) for b in result["best"]), classes=result["classes"]
         )
 
-    # inside
-
-    def _stage(
+    def stage(
         self,
         name: str,
         depends: dict[str, Any],
@@ -254,6 +305,15 @@ class Stages:
         note: Callable[[Result], str],
         total: int | None = None,
     ) -> Finished:
+        """Find or make a finished stage, and tell of it.
+
+        Args:
+            name: as it is told, and part of the key.
+            depends: JSON values that say all the result depends on.
+            work: makes it, in the folder it is given.
+            note: what came of it, in a few words.
+            total: samples that will be seen; None where ``work`` tells its own progress or there is none.
+        """
         told = False
 
         def begin_and_work(folder: Path) -> Result:
@@ -274,7 +334,14 @@ class Stages:
             self.reports.append(StageReport(name=name, reused=done.reused, note=text))
         return done
 
-    def _fresh_model(self) -> torch.nn.Module:
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of one input as torch has it: (1, C, H, W)."""
+        size = self.recipe.preprocessing.crop
+        return 1, self.recipe.preprocessing.channels, size, size
+
+    def fresh_model(self) -> torch.nn.Module:
+        """The network with the weights its factory and the seed give it."""
         import torch
 
         from compressors import architectures
@@ -284,13 +351,21 @@ class Stages:
         with quiet():  # a user's factory may talk, too
             return architectures.build(self.recipe.model.architecture, **self.recipe.model.options)
 
-    def _loaded_model(self, built: Finished) -> torch.nn.Module:
-        if self._model is None:
+    def model(self, made: Finished) -> torch.nn.Module:
+        """The network with a finished stage's weights, in evaluation mode; batch norm folded where the stage says."""
+        if made.key not in self._models:
+            import torch
+
             from compressors.checkpoint import load_into
 
-            self._model = self._fresh_model()
-            load_into(self._model, built.file("model.safetensors"), self.recipe.model.architecture)
-        return self._model
+            model = self.fresh_model()
+            if made.result.get("folded"):
+                from compressors.steps.quantize.aware import fold, layers
+
+                fold(model, layers(model, torch.zeros(self.shape)))
+            load_into(model, made.file(WEIGHTS), self.recipe.model.architecture)
+            self._models = {made.key: model.eval()}  # one at a time: a large network need not be there twice
+        return self._models[made.key]
 
 
 def _size_note(result: Result) -> str:

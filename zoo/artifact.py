@@ -3,6 +3,7 @@
 Schema history
     1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt, and bounds on lengths
        and numbers that no model reaches
+    2  grey inputs: one number of ``mean`` and ``std`` for each channel of the preprocessing
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-SCHEMA = 1
+SCHEMA = 2
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max_length=128)]
@@ -90,16 +91,26 @@ class RecipeRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a photo becomes the model's input.
 
-    Resize the shorter side to ``resize`` pixels (None: no resize), crop the centre ``crop`` x ``crop``, scale to
-    0..1, subtract ``mean`` and divide by ``std`` per RGB channel. ``layout`` is the order of the input's axes.
+    Resize the shorter side to ``resize`` pixels (None: no resize), crop the centre ``crop`` x ``crop`` (what lies
+    outside the photo is black), scale to 0..1, subtract ``mean`` and divide by ``std`` per RGB channel; one number of
+    each where the input is grey. ``layout`` is the order of the input's axes.
     """
 
     resize: Count | None
     crop: Count
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
+    std: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ValueError(f"mean and std have 1 or 3 numbers each, found {len(self.mean)} and {len(self.std)}")
+
+    @property
+    def channels(self) -> int:
+        """Of the input: 1 grey, 3 RGB."""
+        return len(self.mean)
 
 
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -224,10 +224,16 @@ def _on_photo(artifact: Artifact) -> list[str] | None:
     quantized = tensor.quantization
     if tensor.dtype not in _LIMITS or (quantized is None) != (_LIMITS[tensor.dtype] is None):
         return None
-    turned = ".transpose(2, 0, 1)" if how.layout == "NCHW" else ""
+    grey = len(how.mean) == 1
+    if len(how.mean) not in (1, 3) or len(how.std) != len(how.mean):
+        return None
+    if grey:
+        turned = "[None]" if how.layout == "NCHW" else "[..., None]"
+    else:
+        turned = ".transpose(2, 0, 1)" if how.layout == "NCHW" else ""
     box = f"left, top, left + {how.crop}, top + {how.crop}"
     lines = ["import numpy as np", "from PIL import Image", "from ai_edge_litert.interpreter import Interpreter", ""]
-    lines.append('photo = Image.open("photo.jpg").convert("RGB")')
+    lines.append(f'photo = Image.open("photo.jpg").convert("{"L" if grey else "RGB"}")')
     if how.resize is not None:
         size = f"[int({how.resize} * n / min(photo.size)) for n in photo.size]"
         lines.append(f"photo = photo.resize({size}, Image.Resampling.{how.interpolation.upper()})")
@@ -257,7 +263,7 @@ _LIMITS: Mapping[str, tuple[int, int] | None] = {
 
 def _numbers(values: Sequence[float], layout: str) -> str:
     listed = "[" + ", ".join(repr(float(value)) for value in values) + "]"
-    return listed if layout == "NHWC" else f"np.reshape({listed}, (3, 1, 1))"
+    return listed if layout == "NHWC" else f"np.reshape({listed}, ({len(values)}, 1, 1))"
 
 
 def _get(artifact: Artifact, url: str | None) -> str:

@@ -27,16 +27,22 @@ LONGEST_TEXT = 500
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
 
 Bytes = bytes | mmap.mmap
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator: its name and the dtypes of its inputs (those that are tensors) and outputs."""
+    """One operator: its name, and dtypes and shapes of its inputs (those that are tensors) and outputs.
+
+    A dimension that is only known when the model runs is -1.
+    """
 
     name: str
     custom: bool
     input_dtypes: tuple[str, ...]
     output_dtypes: tuple[str, ...]
+    input_shapes: tuple[Shape, ...] = ()
+    output_shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,16 +126,22 @@ def _read(data: Bytes) -> TfliteFacts:
     operators = []
     layers: list[Layer] = []
     for graph in graphs:
-        tensor_dtypes = [dtypes[graph.Tensors(i).Type()] for i in up_to(graph.TensorsLength())]
+        tensors = [graph.Tensors(i) for i in up_to(graph.TensorsLength())]
+        tensor_dtypes = [dtypes[tensor.Type()] for tensor in tensors]
+        kinds = list(zip(tensor_dtypes, (_shape(tensor, up_to) for tensor in tensors), strict=True))
         for i in up_to(graph.OperatorsLength()):
             operator = graph.Operators(i)
             name, custom = codes[operator.OpcodeIndex()]
+            taken = _kinds_of(operator.Inputs, operator.InputsLength(), kinds, up_to)
+            given = _kinds_of(operator.Outputs, operator.OutputsLength(), kinds, up_to)
             operators.append(
                 Operator(
                     name=name,
                     custom=custom,
-                    input_dtypes=_dtypes_of(operator.Inputs, operator.InputsLength(), tensor_dtypes, up_to),
-                    output_dtypes=_dtypes_of(operator.Outputs, operator.OutputsLength(), tensor_dtypes, up_to),
+                    input_dtypes=tuple(dtype for dtype, _ in taken),
+                    output_dtypes=tuple(dtype for dtype, _ in given),
+                    input_shapes=tuple(shape for _, shape in taken),
+                    output_shapes=tuple(shape for _, shape in given),
                 )
             )
         layers += _layers(model, graph, codes, tensor_dtypes, up_to)
@@ -222,23 +234,23 @@ def _code_name(code: Any, names: dict[int, str]) -> tuple[str, bool]:
     return name, False
 
 
-def _dtypes_of(at: Callable[[int], int], count: int, dtypes: list[str], up_to: _UpTo) -> tuple[str, ...]:
-    def present() -> Iterator[str]:
-        for i in up_to(count):
-            index = at(i)
-            if index >= 0:  # -1 stands for an optional input that is not there
-                yield dtypes[index]
+def _kinds_of(
+    at: Callable[[int], int], count: int, kinds: list[tuple[str, Shape]], up_to: _UpTo
+) -> list[tuple[str, Shape]]:
+    # -1 stands for an optional input that is not there
+    return [kinds[index] for i in up_to(count) if (index := at(i)) >= 0]
 
-    return tuple(present())
+
+def _shape(tensor: Any, up_to: _UpTo) -> Shape:
+    length = tensor.ShapeSignatureLength()
+    axis = tensor.ShapeSignature if length else tensor.Shape
+    return tuple(int(axis(i)) for i in up_to(length or tensor.ShapeLength()))
 
 
 def _tensor(tensor: Any, dtypes: dict[int, str], up_to: _UpTo) -> TensorSpec:
-    length = tensor.ShapeSignatureLength()
-    axis = tensor.ShapeSignature if length else tensor.Shape
-    rank = length or tensor.ShapeLength()
     return TensorSpec(
         name=_text(tensor.Name()),
-        shape=tuple(int(axis(i)) for i in up_to(rank)),
+        shape=_shape(tensor, up_to),
         dtype=dtypes[tensor.Type()],
         quantization=_quantization(tensor.Quantization(), up_to),
     )

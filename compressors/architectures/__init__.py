@@ -1,8 +1,9 @@
 """The networks a recipe can name.
 
 A name stands for a factory, written ``module:function``; a recipe may also name such a path itself, which is how a
-user's own network gets in. Factories take keyword options and return a ``torch.nn.Module`` whose input is
-(N, 3, H, W) float32 and whose output is (N, classes) logits.
+user's own network gets in (``torchvision.models:resnet18``, ``timm:create_model``). Factories are called with the
+recipe's ``model.options`` as keyword arguments and nothing else, and return a ``torch.nn.Module`` whose input is
+(N, channels, H, W) float32 and whose output is (N, classes) logits. Such a path runs code: run recipes you trust.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 ARCHITECTURES: Mapping[str, str] = {
     "mobilenetv1": "compressors.architectures.mobilenetv1:mobilenetv1",
     "mobilenetv2": "compressors.architectures.mobilenetv2:mobilenetv2",
+    "resnet18": "compressors.architectures.resnet:resnet18",
     "resnet50": "compressors.architectures.resnet:resnet50",
+    "resnet20-cifar": "compressors.architectures.cifar:resnet20",
+    "resnet56-cifar": "compressors.architectures.cifar:resnet56",
+    "vgg19-cifar": "compressors.architectures.cifar:vgg19",
+    "amc-mobilenetv1-0.5flops": "compressors.architectures.amc:mobilenetv1_half_flops",
+    "amc-mobilenetv1-0.5time": "compressors.architectures.amc:mobilenetv1_half_time",
+    "amc-mobilenetv2-0.7flops": "compressors.architectures.amc:mobilenetv2_70_flops",
 }
 
 
@@ -45,6 +53,12 @@ def factory(architecture: str) -> Callable[..., Any]:
             detail=(close or f"known: {', '.join(sorted(ARCHITECTURES))}",),
             hint="name one of these, or your own as module:function",
         )
+    if not module_name or not attribute or module_name.partition(".")[0] in sys.stdlib_module_names:
+        # A recipe is data. subprocess:run with its options would make it a script, before anything looks at the result.
+        raise BadInput(
+            f"{architecture!r} is no network: no module of Python's own library makes one",
+            hint="name a module of yours or of a model library, as module:function",
+        )
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
@@ -53,6 +67,11 @@ def factory(architecture: str) -> Callable[..., Any]:
         raise BadInput(
             f"cannot import {module_name!r} for the architecture {architecture!r}: {error}",
             hint="check the spelling, and that the module is installed or lies in the current folder",
+        ) from error
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise BadInput(
+            f"{module_name!r} fails while it is imported: {type(error).__name__}: {error}",
+            hint="run again with --debug to see where",
         ) from error
     finally:
         sys.path.remove(here)
@@ -88,16 +107,34 @@ def build(architecture: str, **options: Any) -> torch.nn.Module:
     import torch
 
     make = factory(architecture)
-    signature = inspect.signature(make)
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # written in C: what it takes only a call can tell
+        signature = inspect.signature(lambda **_: None)
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no arguments"
     try:
         signature.bind(**options)
     except TypeError as error:
         allowed = ", ".join(signature.parameters) or "none"
-        raise BadInput(f"model.options of {architecture}: {error}", detail=(f"options: {allowed}",)) from error
+        raise BadInput(
+            f"model.options of {architecture}: {error}", detail=(f"options: {allowed}", f"it was called with {given}")
+        ) from error
     try:
         model = make(**options)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{architecture} refuses its options {options}: {error}") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise BadInput(
+            f"{architecture} fails: {type(error).__name__}: {error}",
+            detail=(f"it was called with {given}",),
+            hint="run again with --debug to see where",
+        ) from error
     if not isinstance(model, torch.nn.Module):
-        raise BadInput(f"{architecture} returned {type(model).__name__}, not a torch.nn.Module")
+        raise BadInput(
+            f"{architecture} returned {type(model).__name__}, not a torch.nn.Module",
+            detail=(f"it was called with {given}",),
+            hint="name a function that makes a network, as module:function",
+        )
     return model.eval()

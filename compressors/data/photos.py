@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+MOST_PIXELS = 1 << 26  # of one photo: 200 MB once it is decoded
+_HEADERS = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _by_folder(folder: Path, photos: Sequence[Path], key: str) -> list[LabelledP
 
 
 def open_photo(path: Path) -> Image:
-    """Decode a photo as RGB.
+    """Decode a photo as RGB. Several threads may do so at once.
 
     Raises:
         BadInput: a file that is no photo, or a damaged or suspiciously large one.
@@ -112,10 +115,20 @@ def open_photo(path: Path) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # EXIF and palette remarks; a bomb beyond twice the limit is an error
-            with Image.open(path) as image:
-                return image.convert("RGB")
+        # EXIF remarks are silenced. The list of warning filters belongs to the whole process, so one thread at a time.
+        with _HEADERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(path)
+        with image:
+            if image.width * image.height > MOST_PIXELS:
+                raise BadInput(
+                    f"a photo of {image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are decoded",
+                    where=str(path),
+                    hint="make it smaller, or remove it",
+                )
+            # By way of RGBA a palette with transparency is converted without a remark.
+            transparent = image.mode == "P" and "transparency" in image.info
+            return (image.convert("RGBA") if transparent else image).convert("RGB")
     except UnidentifiedImageError as error:
         raise BadInput("not a photo that can be decoded", where=str(path), hint="remove it, or replace it") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +77,46 @@ def test_broken_photos_are_told_by_name(tmp_path: Path) -> None:
         with pytest.raises(BadInput) as caught:
             open_photo(path)
         assert caught.value.where == str(path)
+
+
+def test_a_photo_that_would_fill_the_memory_is_refused_by_its_header(tmp_path: Path) -> None:
+    for name, side in (("large.png", 9000), ("bomb.png", 60_000)):
+        # A header alone says the size; what would follow it is never looked at.
+        head = struct.pack(">II5B", side, side, 8, 2, 0, 0, 0)
+        chunk = b"IHDR" + head
+        (tmp_path / name).write_bytes(
+            b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+            + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+        )  # fmt: skip
+        with pytest.raises(BadInput) as caught:
+            open_photo(tmp_path / name)
+        assert caught.value.where == str(tmp_path / name)
+        assert str(side) in caught.value.as_text() or "decompression bomb" in caught.value.as_text()
+
+
+def test_several_threads_decode_at_once_and_leave_the_warning_filters_alone(tmp_path: Path) -> None:
+    paths = [save_photo(tmp_path / f"{index}.png", index) for index in range(8)]
+    Image.new("P", (5, 5), 1).save(tmp_path / "palette.png", transparency=b"\0\1\2")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda path: open_photo(path).tobytes(), [*paths, tmp_path / "palette.png"] * 4))
+    assert warnings.filters == before
+    assert found[:8] == [open_photo(path).tobytes() for path in paths]
+
+
+def test_grey_models_see_grey_photos() -> None:
+    how = Preprocessing(resize=None, crop=2, mean=(0.5,), std=(0.5,))
+    assert how.channels == 1
+    red = Image.new("RGB", (4, 4), (255, 0, 0))
+    luma = round(255 * 0.299)
+    assert centre(red, how)[0, :, :, 0].tolist() == [[pytest.approx((luma / 255 - 0.5) / 0.5)] * 2] * 2
+    grey = np.full((4, 4, 1), 51, np.uint8)
+    assert centre(grey, how)[0, 0, 0, 0] == pytest.approx((0.2 - 0.5) / 0.5)
+    assert centre(grey, PLAIN).shape == (1, 4, 4, 3)
+    with pytest.raises(ValueError, match="1 or 3 numbers"):
+        Preprocessing(resize=None, crop=2, mean=(0.5, 0.5), std=(0.5, 0.5))
+    with pytest.raises(ValueError, match="1 or 3 numbers"):
+        Preprocessing(resize=None, crop=2, mean=(0.5,), std=(0.5, 0.5, 0.5))
 
 
 def test_grey_and_palette_photos_become_rgb(tmp_path: Path) -> None:

@@ -132,9 +132,13 @@ def test_calibration_data_that_is_none_is_bad_input(
         quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), change(samples))
 
 
-def test_calibration_data_of_the_wrong_shape_is_an_error(float_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(WorkFailed, match="quantization failed"):
-        quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [np.zeros((1, 3, 32, 32), np.float32)])
+def test_calibration_data_of_the_wrong_shape_or_range_is_bad_input(float_file: Path, tmp_path: Path) -> None:
+    for sample, said in (
+        (np.zeros((1, 3, 32, 32), np.float32), r"shape \(1, 3, 32, 32\), the model takes \(1, 32, 32, 3\)"),
+        (np.full((1, 32, 32, 3), 1e6, np.float32), "values up to 1e\\+06: it was not normalised"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [sample])
 
 
 def test_a_step_that_did_nothing_is_an_error_that_says_why(float_file: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -310,6 +311,28 @@ def test_the_program_gives_what_the_evaluation_gives(
     answer = FileModel(tiny_tflite)(centre(open_photo(photo), NORMAL)).ravel()
     shown = run_block(card(a), tmp_path, monkeypatch)
     assert shown.strip() == str(answer.argsort()[::-1][:5])
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_the_program_makes_grey_inputs_as_the_evaluation_does(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Literal["NHWC", "NCHW"]
+) -> None:
+    import numpy as np
+
+    from compressors.data.photos import open_photo
+    from compressors.data.preprocessing import centre
+
+    grey = Preprocessing(resize=None, crop=28, mean=(0.286,), std=(0.353,), layout=layout)
+    shape = (1, 28, 28, 1) if layout == "NHWC" else (1, 1, 28, 28)
+    tensor = TensorSpec(name="in", shape=shape, dtype="float32")
+    prepare, _ = program(artifact(inputs=(tensor,), preprocessing=grey)).split("model = ")
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, object] = {}
+    exec(compile(prepare, "card", "exec"), variables)
+    x = np.asarray(variables["x"])
+    expected = centre(open_photo(photo), grey)
+    assert x.shape == expected.shape == shape
+    assert np.allclose(x, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

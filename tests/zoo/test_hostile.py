@@ -108,7 +108,7 @@ def test_numbers_that_are_none_are_refused(field: str, number: str) -> None:
 def test_an_unknown_schema_names_the_version_that_reads_it() -> None:
     document = json.loads(encode(SOUND))
     document |= {"schema": 9, "versions": {"pocketzoo": "3.1.4"}, "what": "nobody knows yet"}
-    with pytest.raises(BadInput, match="schema 9; this pocketzoo reads schema 1 to 1") as caught:
+    with pytest.raises(BadInput, match="schema 9; this pocketzoo reads schema 1 to 2") as caught:
         decode_artifact(json.dumps(document).encode(), HERE)
     assert caught.value.hint == "pip install 'pocketzoo>=3.1.4', the version that wrote it"
     for hostile in ("3.1; rm -rf ~", "3.1' 'evil", "\x1b[31m3", 3, None, ["3.1"], "9" * 99):

@@ -82,7 +82,7 @@ def test_a_manifest_that_does_not_fit_is_refused_with_its_place(path: list[Any],
 
 
 def test_a_newer_schema_says_which_can_be_read() -> None:
-    with pytest.raises(BadInput, match="schema 7; this pocketzoo reads schema 1 to 1") as caught:
+    with pytest.raises(BadInput, match="schema 7; this pocketzoo reads schema 1 to 2") as caught:
         decode_artifact(changed(["schema"], 7), "here")
     assert caught.value.hint == "pip install --upgrade pocketzoo"
 

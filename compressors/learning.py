@@ -1,0 +1,261 @@
+"""The stages that train: the network itself, and the network with fake quantization in it.
+
+A training keeps its checkpoint under the state folder, by all that decides its result, until its stage is finished: a
+run that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compressors.cache import Finished, Result, code_digest
+from compressors.sections import Aware, Quantize, Train
+from compressors.stages import (
+    ARCHITECTURE_CODE,
+    DATA_CODE,
+    FILE,
+    HERE,
+    QUANTIZE_CODE,
+    QUANTIZER,
+    TORCH,
+    WEIGHTS,
+    Stages,
+    versions,
+)
+from pocketzoo.errors import BadInput
+from pocketzoo.files import sha256_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from compressors.train.loop import Outcome, Task
+
+TRAIN_CODE = (HERE / "train",)
+TRAINERS = (*TORCH, "accelerate")
+LOG = "log.jsonl"
+
+
+def train(stages: Stages, built: Finished) -> Finished:
+    """The network trained as the recipe's ``train`` section says: its weights and the log of the training."""
+    how = stages.recipe.train
+    if how is None:
+        raise ValueError("the recipe does not train")
+    depends = {**_depends(stages, built, how), "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE)}
+
+    def work(folder: Path) -> Result:
+        import copy
+
+        model = copy.deepcopy(stages.model(built))
+        outcome = _run(stages, model, how, "train", depends, folder)
+        return {**built.result, **outcome, "nonzeros": _nonzeros(model)}
+
+    done = stages.stage("train", depends, work, _note)
+    stages.notes.append(f"train: {_note(done.result)}, {_budget(how)}, seed {stages.recipe.seed}")
+    return done
+
+
+def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
+    """The network trained on with fake quantization: the float weights to export, and the learnt ranges."""
+    how = step.qat
+    if how is None:
+        raise ValueError("the step does not train")
+    depends = {
+        **_depends(stages, trained, how.train),
+        "qat": how.model_dump(exclude={"train": {"checkpoint_steps"}}),
+        "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *QUANTIZE_CODE),
+    }
+
+    def work(folder: Path) -> Result:
+        import copy
+
+        import torch
+
+        from compressors.steps.quantize.aware import deploy, prepare, ranges
+
+        model = copy.deepcopy(stages.model(trained))
+        names = prepare(model, torch.zeros(stages.shape), how)
+        outcome = _run(stages, model, how.train, "train with fake quantization", depends, folder)
+        learnt = ranges(model, names)
+        deploy(model, names)
+        from compressors.checkpoint import write_state
+
+        write_state(model, folder / WEIGHTS)
+        return {**trained.result, **outcome, "folded": True, "layers": names, "ranges": learnt}
+
+    done = stages.stage("train with fake quantization", depends, work, _note)
+    stages.notes.append(
+        f"quantization-aware training: weights {how.weights}, activations {how.activations}, {how.bits} bits; "
+        f"{_note(done.result)}, {_budget(how.train)}"
+    )
+    stages.notes += _differences(how)
+    return done
+
+
+def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Quantize, exact: Finished) -> Finished:
+    """The file whose scales are the learnt ranges.
+
+    Args:
+        stages: of the recipe.
+        learnt: from :func:`aware`.
+        exported: its float file.
+        step: the step.
+        exact: the float file of the network before, which a gate compares with.
+    """
+    depends: dict[str, Any] = {
+        "file": exported.files[FILE],
+        "learnt": learnt.key,
+        "step": step.model_dump(exclude={"qat": {"train"}}),
+        "calibration": stages.calibration_identity(),
+        "code": code_digest(*QUANTIZE_CODE, *DATA_CODE),
+        "versions": versions(QUANTIZER),
+        "gate": exact.files[FILE] if step.max_drop is not None else None,
+    }
+    static = step.scheme.startswith("static")
+
+    def work(folder: Path) -> Result:
+        from compressors.steps.quantize.layers import held_out_top1
+        from compressors.steps.quantize.learnt import quantize_learnt
+        from pocketzoo.errors import WorkFailed
+
+        model, names = stages.model(learnt), learnt.result["layers"]
+        target = folder / FILE
+        told = quantize_learnt(
+            exported.file(FILE),
+            target,
+            step,
+            {name: (low, high) for name, (low, high) in learnt.result["ranges"].items()},
+            {name: model.get_submodule(name).get_parameter("weight").detach().numpy() for name in names},
+            stages.calibration_images(),
+            stages.progress.advance,
+        )
+        if step.max_drop is not None:
+            drop = held_out_top1(stages, exact.file(FILE)) - held_out_top1(stages, target)
+            if drop > step.max_drop:
+                raise WorkFailed(
+                    f"top-1 on the held-out split is {drop:.2f} points below float; "
+                    f"at most {step.max_drop:g} was asked",
+                    hint="more epochs in steps.N.qat.train, another scheme, or a larger max_drop",
+                )
+        return {
+            "bytes": target.stat().st_size,
+            "learnt": told.learnt,
+            "calibrated": told.calibrated,
+            "widened": told.widened,
+        }
+
+    def note(result: Result) -> str:
+        size = f"{result['bytes'] / 1e6:.2f} MB"
+        return f"{size}, {result['learnt']} learnt ranges found in the file" if static else size
+
+    total = stages.calibration_count() if static else None
+    done = stages.stage(f"quantize {step.scheme} as learnt", depends, work, note, total=total)
+    if static:
+        widened = (
+            f"; {done.result['widened']} shared by layers that learnt different ones" if done.result["widened"] else ""
+        )
+        stages.notes.append(
+            f"quantize: {step.scheme}, scales of {done.result['learnt']} activations are the learnt ranges"
+            f"{widened}; {done.result['calibrated']} that no layer reads were calibrated on {stages.calibration_told()}"
+        )
+        stages.warn_of_shared_photos()
+    else:
+        stages.notes.append(f"quantize: {step.scheme}")
+    return done
+
+
+def _differences(how: Aware) -> list[str]:
+    """Where TFLite has no equivalent of what was trained, and the nearest was exported."""
+    notes = []
+    if how.activations == "abs_max":
+        notes.append(
+            "abs_max activations have no static equivalent in TFLite: exported with int8 weights and activations that "
+            "the runtime quantizes while running (dynamic range), whose ranges are its own"
+        )
+    if how.weights == "min_max":
+        notes.append(
+            f"min_max weights have an offset, TFLite's have none: the weights on their trained grid of {2**how.bits} "
+            "values were quantized again to int8 with zero point 0"
+        )
+    if how.activations == "min_max" and how.bits != 8:
+        notes.append(
+            f"activations were trained with {how.bits} bits; TFLite computes with 8, so the file rounds more finely"
+        )
+    return notes
+
+
+def _depends(stages: Stages, before: Finished, how: Train) -> dict[str, Any]:
+    section = stages.recipe.data.training
+    training, held_out = stages.inputs.training, stages.inputs.held_out
+    if section is None or training is None or held_out is None:
+        raise BadInput(
+            f"{stages.recipe.name} trains, but has no training data", hint="--set data.training.folder=FOLDER"
+        )
+    return {
+        "weights": before.files[WEIGHTS],
+        "model": stages.recipe.model.model_dump(),
+        "train": how.model_dump(exclude={"checkpoint_steps"}),
+        "training": training.identity,
+        "held_out": held_out.identity,
+        "augment": section.model_dump(include={"augment", "padding", "flip"}),
+        "preprocessing": stages.recipe.preprocessing.model_dump(),
+        "seed": stages.recipe.seed,
+        "versions": versions(TRAINERS),
+    }
+
+
+def _run(
+    stages: Stages, model: torch.nn.Module, how: Train, title: str, depends: dict[str, Any], folder: Path
+) -> Result:
+    """Train, in a folder of the training's own; its log becomes part of the stage."""
+    from compressors.data.batches import Augmentation
+    from compressors.train.loop import Task
+    from compressors.train.loop import train as run
+
+    section, inputs = stages.recipe.data.training, stages.inputs
+    if section is None or inputs.training is None or inputs.held_out is None:
+        raise ValueError("no training data")
+    key = sha256_bytes(json.dumps(depends, sort_keys=True).encode())
+    own = stages.cache.root.parent / "training" / key
+    task: Task = Task(
+        title=f"{stages.recipe.name}: {title}",
+        training=inputs.training,
+        held_out=inputs.held_out,
+        preprocessing=stages.recipe.preprocessing.record(),
+        how=how,
+        seed=stages.recipe.seed,
+        augmentation=Augmentation(kind=section.augment, padding=section.padding, flip=section.flip),
+        identity=key,
+    )
+    outcome: Outcome = run(model, task, own, stages.progress)
+    from compressors.checkpoint import write_state
+
+    write_state(model, folder / WEIGHTS)
+    shutil.copyfile(own / LOG, folder / LOG)
+    shutil.rmtree(own)
+    return {
+        "epochs": outcome.epochs,
+        "kept": outcome.kept,
+        "accuracy": outcome.accuracy,
+        "loss": outcome.loss,
+        "steps": outcome.steps,
+    }
+
+
+def _nonzeros(model: torch.nn.Module) -> int:
+    import torch
+
+    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+
+
+def _note(result: Result) -> str:
+    return (
+        f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
+        f"{result['accuracy']:.2f} % on the held-out split"
+    )
+
+
+def _budget(how: Train) -> str:
+    return f"batch {how.batch}, {how.optimizer}, learning rate {how.lr:g} {how.schedule}, {how.precision}"

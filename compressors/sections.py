@@ -1,0 +1,311 @@
+"""The sections of a recipe: what may be written in each, and what is checked before anything slow begins."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pocketzoo.errors import BadInput
+from pocketzoo.yamlfile import Section
+from zoo.artifact import Preprocessing
+from zoo.reference import check_name
+
+DataKind = Literal["imagenet", "image-folder", "cifar10", "cifar100", "mnist", "fashion-mnist", "idx"]
+
+
+class ModelSection(Section):
+    """The network: a registered name or ``module:factory``, and the factory's options."""
+
+    architecture: str
+    options: dict[str, bool | int | float | str | list[int]] = Field(default_factory=dict)
+
+
+class PreprocessingSection(Section):
+    """How a photo becomes the input; see :class:`zoo.artifact.Preprocessing`. One mean and std: grey images."""
+
+    resize: Annotated[int, Field(ge=1)] | None
+    crop: Annotated[int, Field(ge=1, le=8192)]
+    mean: Annotated[list[float], Field(min_length=1, max_length=3)]
+    std: Annotated[list[float], Field(min_length=1, max_length=3)]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    @property
+    def channels(self) -> int:
+        """Of the model's input: 1 (grey) or 3 (RGB)."""
+        return len(self.mean)
+
+    def record(self) -> Preprocessing:
+        """As the artifact stores it."""
+        return Preprocessing(
+            resize=self.resize,
+            crop=self.crop,
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            interpolation=self.interpolation,
+        )
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _grey_or_rgb(cls, value: list[float]) -> list[float]:
+        if len(value) not in (1, 3):
+            raise ValueError(f"one value (grey) or three (red, green, blue), found {len(value)}")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _no_zero(cls, value: list[float]) -> list[float]:
+        if any(number <= 0 for number in value):
+            raise ValueError(f"values are divided by std, so each must be above 0, found {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _same_channels(self) -> PreprocessingSection:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
+        return self
+
+
+class EvaluationSection(Section):
+    """What judges the finished file. ``dataset`` and ``split`` say what it is wherever the accuracy is told.
+
+    Without ``kind``: labelled photos in ``folder``. With one: the test split of that data set; ``limit`` takes that
+    many images of it, every class alike. ``class_list``: see :class:`TrainingSection`.
+    """
+
+    folder: str | None = None
+    kind: DataKind | None = None
+    class_list: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    labels: Literal["names", "folders"] = "names"
+    pattern: str = r"_(?P<label>\d+)\.\w+$"
+    dataset: str
+    split: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_label(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if "label" not in groups:
+            raise ValueError(r"the pattern needs a group called label, such as '_(?P<label>\d+)\.'")
+        return value
+
+
+class CalibrationSection(Section):
+    """Images that show the model the range of its activations.
+
+    With ``folder``: plain photos, ``crops`` random crops of each, 0 = its centre. Without: ``samples`` images of the
+    training split, as evaluation prepares them.
+    """
+
+    folder: str | None = None
+    crops: Annotated[int, Field(ge=0, le=1024)] = 16
+    scale: Annotated[list[float], Field(min_length=2, max_length=2, default_factory=lambda: [0.08, 1.0])]
+    samples: Annotated[int, Field(ge=1)] = 512
+
+    @field_validator("scale")
+    @classmethod
+    def _in_order(cls, value: list[float]) -> list[float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError(f"two shares of the photo's area with 0 < first <= second <= 1, found {value}")
+        return value
+
+
+class TrainingSection(Section):
+    """What a model learns from: the training split of a data set.
+
+    ``held_out`` is the share of it that is never trained on: it chooses the epoch, stops early and opens accuracy
+    gates, so that the evaluation data decides nothing. ``class_list``: for folders of photos, a file whose lines begin
+    with the folders' names in the order of the classes; without it they are sorted. ``augment`` is
+    :class:`compressors.data.batches.Augmentation`: ``crop-flip`` shifts by up to ``padding`` pixels and mirrors,
+    ``random-resized-crop`` is ImageNet's.
+    """
+
+    kind: DataKind
+    folder: str | None = None
+    class_list: str | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    augment: Literal["none", "crop-flip", "random-resized-crop"] = "none"
+    padding: Annotated[int, Field(ge=0, le=64)] = 4
+    flip: bool = True
+
+
+class DataSection(Section):
+    """The data a recipe needs."""
+
+    training: TrainingSection | None = None
+    evaluation: EvaluationSection | None = None
+    calibration: CalibrationSection | None = None
+
+
+class Train(Section):
+    """A training: optimizer, schedule, budget and what is kept.
+
+    ``lr`` is the learning rate after ``warmup_epochs`` of linear growth; ``cosine`` brings it to 0, ``step``
+    multiplies it by ``gamma`` after each of ``milestones`` (epochs), ``constant`` keeps it. ``batch`` counts the
+    images of one step on all devices together. ``keep: best`` takes the epoch with the best held-out accuracy, ``last``
+    the last one. ``early_stop`` ends after that many epochs without a better one. ``ema`` averages the weights.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch: Annotated[int, Field(ge=1)] = 256
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    keep: Literal["best", "last"] = "best"
+    early_stop: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_steps: Annotated[int, Field(ge=1)] = 500
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Train:
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("schedule step needs milestones, such as [30, 60, 90]")
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must grow, found {self.milestones}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warm-up of {self.warmup_epochs:g} epochs in a training of {self.epochs}")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov is for sgd with momentum")
+        return self
+
+
+class Aware(Section):
+    """Quantization-aware training: what is simulated while training, and for how long.
+
+    PaddleSlim's schemes: ``weights`` abs_max (per tensor) or channel_wise_abs_max; ``activations`` abs_max (of each
+    batch, also at inference) or moving_average_abs_max (learnt). PocketFlow's: min_max for both, with ``bits``.
+    """
+
+    weights: Literal["abs_max", "channel_wise_abs_max", "min_max"] = "channel_wise_abs_max"
+    activations: Literal["abs_max", "moving_average_abs_max", "min_max"] = "moving_average_abs_max"
+    bits: Annotated[int, Field(ge=2, le=8)] = 8
+    train: Train
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Aware:
+        if (self.weights == "min_max") != (self.activations == "min_max"):
+            raise ValueError("min_max is for weights and activations together (PocketFlow's scheme)")
+        if self.bits != 8 and self.weights != "min_max":
+            raise ValueError(f"the abs_max schemes have 8 bits; {self.bits} need weights and activations min_max")
+        return self
+
+    @property
+    def scheme(self) -> Literal["static-int8", "dynamic-int8"]:
+        """The kind of file this training prepares for."""
+        return "dynamic-int8" if self.activations == "abs_max" else "static-int8"
+
+
+Scheme = Literal["static-int8", "static-int8x16", "dynamic-int8", "weight-only-int8"]
+
+
+class Quantize(Section):
+    """Quantization of the exported file, after it was trained (or, with ``qat``, while it is).
+
+    ``static-int8``: int8 weights and int8 activations, inputs and outputs too, ranges from calibration.
+    ``static-int8x16``: int8 weights, int16 activations. ``dynamic-int8``: int8 weights, activations quantized while
+    running. ``weight-only-int8``: int8 weights, float arithmetic. ``weights``: a scale for each output channel, or one
+    for the tensor. ``ranges``: where activations (and for mse and octav weights, too) are clipped. ``max_ratio`` is
+    the largest share of the float file's size that counts as done. ``max_drop``: percent points of top-1 the file may
+    lose on the held-out split; the most sensitive layers stay in float until it holds. ``keep_float`` names such
+    layers.
+    """
+
+    kind: Literal["quantize"]
+    scheme: Scheme = "static-int8"
+    weights: Literal["channel", "tensor"] = "channel"
+    ranges: Literal["min-max", "moving-average", "mse", "octav"] = "min-max"
+    max_ratio: Annotated[float, Field(gt=0, le=1)] = 0.35
+    max_drop: Annotated[float, Field(ge=0, le=100)] | None = None
+    keep_float: list[str] = Field(default_factory=list)
+    qat: Aware | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Quantize:
+        if self.qat is None:
+            return self
+        if self.scheme != self.qat.scheme:
+            raise ValueError(
+                f"qat.activations {self.qat.activations} trains for scheme {self.qat.scheme}, not {self.scheme}"
+            )
+        wanted = "channel" if self.qat.weights == "channel_wise_abs_max" else "tensor"
+        if self.weights != wanted:
+            raise ValueError(f"qat.weights {self.qat.weights} has one scale per {wanted}: write weights: {wanted}")
+        if self.ranges != "min-max":
+            raise ValueError("with qat the ranges are learnt; leave ranges out")
+        return self
+
+
+# A union once there is a second kind; ``kind`` tells them apart.
+Step = Quantize
+
+
+class StartSection(Section):
+    """What a training begins with: a checkpoint of the same network.
+
+    ``drop_classifier``: it may have another number of classes; its last layer is left out then.
+    """
+
+    checkpoint: str
+    drop_classifier: bool = False
+
+
+class Recipe(Section):
+    """A whole recipe, after its parent's values were merged in."""
+
+    name: str
+    title: str
+    parent: str | None = None
+    task: Literal["image-classification"] = "image-classification"
+    dataset: str | None = None
+    licence: str | None = None
+    source: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    model: ModelSection
+    weights: str | None = None
+    start: StartSection | None = None
+    preprocessing: PreprocessingSection
+    data: DataSection = DataSection()
+    train: Train | None = None
+    steps: list[Step] = Field(default_factory=list)
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything in it is trained, and so needs the training split."""
+        return self.trains_float or any(step.qat is not None for step in self.steps)
+
+    @property
+    def trains_float(self) -> bool:
+        """Whether the network itself is trained; given weights are taken as they are."""
+        return self.train is not None and self.weights is None
+
+    @field_validator("name")
+    @classmethod
+    def _follows_grammar(cls, value: str) -> str:
+        try:
+            return check_name(value)
+        except BadInput as error:
+            raise ValueError(f"{error.what}; {error.hint}") from error
+
+    @model_validator(mode="after")
+    def _complete(self) -> Recipe:
+        if self.trains and self.data.training is None:
+            raise ValueError("a recipe that trains needs data.training (kind, folder)")
+        if self.start is not None and self.train is None:
+            raise ValueError("start says what a training begins with, and this recipe has no train section")
+        if any(step.max_drop is not None for step in self.steps) and self.data.training is None:
+            raise ValueError("max_drop is judged on the held-out part of data.training, which this recipe lacks")
+        return self

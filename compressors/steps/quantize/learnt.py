@@ -1,0 +1,98 @@
+"""The file of a quantization-aware training: the learnt ranges become its scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compressors.sections import Quantize
+from compressors.steps.quantize import graph
+from compressors.steps.quantize.check import check, check_learnt
+from compressors.steps.quantize.post_training import calibrate, make, with_learnt
+from pocketzoo.errors import WorkFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Range = tuple[float, float]
+SAME = 1e-6  # relative difference of two ranges that are one
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of the learnt ranges: tensors that carry one, those that were calibrated, those that were widened.
+
+    A widened one is shared by layers that learnt different ranges for the same values, such as before and after a
+    pooling; the file has the widest.
+    """
+
+    learnt: int
+    calibrated: int
+    widened: int
+
+
+def quantize_learnt(
+    source: Path,
+    target: Path,
+    step: Quantize,
+    learnt: Mapping[str, Range],
+    weights: Mapping[str, NDArray[np.float32]],
+    samples: Iterable[NDArray[np.float32]],
+    on_sample: Callable[[], None] = lambda: None,
+) -> Told:
+    """Quantize the float file of a network that was trained for it.
+
+    Args:
+        source: the float file, exported after fake quantization was taken out.
+        target: where to write.
+        step: with its ``qat`` section.
+        learnt: layer -> range of its input; empty for dynamic activations.
+        weights: layer -> weight as torch has it; tells which operator is which layer.
+        samples: for the tensors no layer reads (inputs of additions, the output): these ranges are calibrated.
+        on_sample: called after each.
+
+    Raises:
+        WorkFailed: a layer that cannot be found in the file, or a range that did not reach it.
+    """
+    if step.qat is None:
+        raise ValueError("the step has no qat section")
+    found = graph.read(source)
+    nodes = graph.match(found, weights, source)
+    if not learnt:
+        make(source, target, step, None)
+        check(source, target, step)
+        return Told(0, 0, 0)
+    symmetric = step.qat.activations == "moving_average_abs_max"
+    by_tensor, widened = _by_tensor(found, nodes, learnt)
+    ranges = calibrate(source, step, samples, on_sample)
+    make(source, target, step, with_learnt(ranges, by_tensor), symmetric=symmetric)
+    check(source, target, step)
+    check_learnt(target, by_tensor, symmetric=symmetric)
+    return Told(len(by_tensor), len(set(ranges) - set(by_tensor)), widened)
+
+
+def _by_tensor(
+    found: graph.Graph, nodes: Mapping[str, graph.Node], learnt: Mapping[str, Range]
+) -> tuple[dict[str, Range], int]:
+    """Tensor -> its range: that of the layer that reads it, also for the tensors before it with the same values."""
+    groups: dict[str, list[tuple[list[str], Range]]] = {}
+    for layer, limits in learnt.items():
+        if limits[1] - limits[0] <= 0:
+            raise WorkFailed(
+                f"layer {layer!r} learnt an empty range: it saw nothing but zeros",
+                hint="train longer, or check the network: this layer's input is dead",
+            )
+        chain = graph.upstream(found, graph.parts(nodes[layer])[0])
+        groups.setdefault(chain[-1], []).append((chain, limits))
+    by_tensor: dict[str, Range] = {}
+    widened = 0
+    for members in groups.values():
+        low, high = min(limits[0] for _, limits in members), max(limits[1] for _, limits in members)
+        size = high - low
+        widened += any(abs(low - limits[0]) + abs(high - limits[1]) > SAME * size for _, limits in members)
+        for chain, _ in members:
+            by_tensor.update(dict.fromkeys(chain, (low, high)))
+    return by_tensor, widened

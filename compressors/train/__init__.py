@@ -1,0 +1,1 @@
+"""One training loop for every step that learns: float training, quantization-aware training, distillation."""
