@@ -343,11 +343,12 @@ def verify(
         signed_by: whose signature each must have.
         store: default: the local zoo.
     """
-    from zoo.verify import lineages, verify_entry, verify_tags
+    from zoo.verify import lineages, unreadable, verify_entry, verify_tags
 
     place = store or Store()
     problems: list[PocketzooError] = []
     entries = [place.get(reference)] if reference else list(place.entries(problems.append))
+    problems = unreadable(problems, entries)
     findings = [Finding("-", "manifest", False, f"{p.what}: {p.where}") for p in problems]
     parents = lineages(place)
     for entry in entries:

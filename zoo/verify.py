@@ -5,7 +5,7 @@ Nothing is believed that can be read from the files themselves: no index, no cac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,12 @@ class Finding:
     check: str
     ok: bool
     says: str
+
+
+def unreadable(problems: Sequence[PocketzooError], entries: Sequence[Entry]) -> list[PocketzooError]:
+    """The problems of entries that could not be read at all; :func:`verify_entry` tells those of the others."""
+    told = {id(problem) for entry in entries for problem in entry.problems}
+    return [problem for problem in problems if id(problem) not in told]
 
 
 def verify_entry(store: Store, entry: Entry, parents: Mapping[str, Parent | None] | None = None) -> Iterator[Finding]:

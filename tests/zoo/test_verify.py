@@ -169,3 +169,12 @@ def test_the_command_says_each_and_ends_with_1(tmp_path: Path) -> None:
 def test_wrong_use_of_remeasure(argv: tuple[str, ...]) -> None:
     done = CliRunner().invoke(verify_command, argv)
     assert getattr(done.exception, "exit_code", None) == 2
+
+
+def test_a_damaged_measurement_is_told_once() -> None:
+    store = Store()
+    artifact = add(store, store.root.parent)
+    (path,) = (store.root / "measurements" / artifact.digest).glob("*.json")
+    path.write_bytes(path.read_bytes() + b"\n")
+    document = json.loads(CliRunner().invoke(verify_command, ("--json",)).stdout)
+    assert [(f["entry"], f["check"]) for f in document["findings"] if not f["ok"]] == [("net", "measurement")]

@@ -53,7 +53,7 @@ def verify(
     from zoo.gate import parse_percent
     from zoo.remeasure import reproduce
     from zoo.store import Store
-    from zoo.verify import Finding, lineages, verify_entry, verify_tags
+    from zoo.verify import Finding, lineages, unreadable, verify_entry, verify_tags
 
     if not remeasure and (device or threads or abi):
         raise BadInput("--device, --threads and --abi say what to measure again", hint="add --remeasure")
@@ -64,6 +64,7 @@ def verify(
     trust = chosen_trust(require_signature, public_key, identity, identity_provider)
     problems: list[PocketzooError] = []
     entries = [store.get(reference)] if reference else list(store.entries(problems.append))
+    problems = unreadable(problems, entries)
     findings = [Finding("-", "manifest", False, f"{p.what}: {p.where}") for p in problems]
     parents = lineages(store)
     for entry in entries:
