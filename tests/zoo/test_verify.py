@@ -171,9 +171,9 @@ def test_wrong_use_of_remeasure(argv: tuple[str, ...]) -> None:
     assert getattr(done.exception, "exit_code", None) == 2
 
 
-def test_a_damaged_measurement_is_told_once() -> None:
+def test_a_damaged_measurement_is_told_once(tmp_path: Path) -> None:
     store = Store()
-    artifact = add(store, store.root.parent)
+    artifact = add(store, tmp_path)
     (path,) = (store.root / "measurements" / artifact.digest).glob("*.json")
     path.write_bytes(path.read_bytes() + b"\n")
     document = json.loads(CliRunner().invoke(verify_command, ("--json",)).stdout)
