@@ -37,8 +37,8 @@ def load_into(
         BadInput: no such file, no checkpoint, a checkpoint of another network (with the keys that differ), or one
             with NaN or infinite weights.
     """
-    state = dict(read_state(path))
     wanted = model.state_dict()
+    state = _renamed(read_state(path), wanted)
     # Checkpoints older than batch norm's counter lack it, and evaluation does not read it.
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in wanted]
@@ -55,7 +55,10 @@ def load_into(
         hint = "check model.architecture and model.options of the recipe against the network the weights are of"
         if only_classes:
             found, here = (int(which[reshaped[0]].shape[0]) for which in (state, wanted))
-            hint = f"it has {found} classes, the recipe {here}: --set model.options.classes={found}"
+            hint = (
+                f"it has {found} classes, the recipe {here}: --set model.options.classes={found}; to train on from it "
+                f"for {here}: --set start.checkpoint=FILE --set start.drop_classifier=true"
+            )
         raise BadInput(
             f"the checkpoint is not one of {architecture}",
             where=str(path),
@@ -72,6 +75,15 @@ def load_into(
         )
     model.load_state_dict(state, strict=False)
     return dropped
+
+
+def _renamed(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The state under the network's names, where a known other way of naming explains every one of them."""
+    from compressors.architectures.mobilenetv2 import from_flat_names
+
+    renamed = {from_flat_names(name): value for name, value in state.items()}
+    explained = set(renamed) <= set(wanted) and len(renamed) == len(state)
+    return renamed if explained and not set(state) <= set(wanted) else dict(state)
 
 
 def _classifier(model: torch.nn.Module) -> list[str]:

@@ -24,7 +24,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pocketzoo.errors import WorkFailed
 from zoo.tflite import Operator, TfliteFacts
 
 
@@ -87,25 +86,27 @@ def _macs(module: nn.Module, taken: torch.Tensor, given: torch.Tensor) -> int:
     return (taken if transposed else given).numel() * weight[0].numel()
 
 
-def file_macs(facts: TfliteFacts) -> int:
+def file_macs(facts: TfliteFacts) -> int | None:
     """The MACs of one run of a .tflite file, by the rules at the top.
 
     Args:
         facts: of :func:`zoo.tflite.inspect`; the operators of all its graphs are counted once each.
 
-    Raises:
-        WorkFailed: an operator that multiplies has a shape that is only known at run time.
+    Returns:
+        None where an operator that multiplies has a shape that is only known at run time.
     """
-    return sum(_operator_macs(operator) for operator in facts.operators)
+    each = [_operator_macs(operator) for operator in facts.operators]
+    known = [macs for macs in each if macs is not None]
+    return sum(known) if len(known) == len(each) else None
 
 
-def _operator_macs(operator: Operator) -> int:
+def _operator_macs(operator: Operator) -> int | None:
     if operator.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D",
                              "BATCH_MATMUL"):  # fmt: skip
         return 0
     shapes = (*operator.input_shapes, *operator.output_shapes)
     if any(size < 0 for shape in shapes for size in shape):
-        raise WorkFailed(f"{operator.name} of shapes {shapes} cannot be counted: some are only known at run time")
+        return None
     given = math.prod(operator.output_shapes[0])
     if operator.name == "TRANSPOSE_CONV":  # its inputs: the output's shape, weights (O, H, W, I), what it works on
         weights = operator.input_shapes[1]

@@ -21,14 +21,17 @@ MOST_CLASSES = 1 << 20
 class Inputs:
     """A recipe's files with the SHA-256 of their contents; empty where the recipe has none.
 
-    ``judging`` is what judges the finished file, be it photos or the test split of a data set; ``evaluation`` are the
-    photos where it is those. ``training`` is what a model learns from, ``held_out`` the part of the training split it
-    never sees. Calibration images are the photos of ``calibration``, or ``calibrating``, drawn from ``training``.
-    ``shared_photos`` counts the calibration photos that are evaluation photos, too: they flatter the accuracy.
+    ``start`` is the checkpoint a training begins with. ``judging`` is what judges the finished file, be it photos or
+    the test split of a data set; ``evaluation`` are the photos where it is those. ``training`` is what a model learns
+    from, ``held_out`` the part of the training split it never sees. Calibration images are the photos of
+    ``calibration``, or ``calibrating``, drawn from ``training``. ``shared_photos`` counts the calibration photos that
+    are evaluation photos, too: they flatter the accuracy.
     """
 
     weights: Path | None = None
     weights_sha256: str = AS_BUILT
+    start: Path | None = None
+    start_sha256: str = ""
     evaluation: tuple[LabelledPhoto, ...] = ()
     evaluation_sha256: str = ""
     judging: Arrays | Photos | Subset | None = None
@@ -53,6 +56,12 @@ def gather(loaded: Loaded) -> Inputs:
     weights, weights_sha256 = _weights(recipe, loaded.path)
     if weights is not None:
         identities["weights"] = f"sha256:{weights_sha256}"
+
+    start, start_sha256 = None, ""
+    if recipe.start is not None:
+        start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
+        start_sha256 = sha256_file(start)
+        identities["start.checkpoint"] = f"sha256:{start_sha256}"
 
     training, held_out = _training(recipe, loaded.path, identities)
     photos: tuple[LabelledPhoto, ...] = ()
@@ -83,6 +92,8 @@ def gather(loaded: Loaded) -> Inputs:
     return Inputs(
         weights=weights,
         weights_sha256=weights_sha256,
+        start=start,
+        start_sha256=start_sha256,
         evaluation=photos,
         evaluation_sha256=judged_by,
         judging=judging,
@@ -105,9 +116,10 @@ def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[
             f"{recipe.name} needs the training images of {section.kind}, and the recipe names no folder",
             where=str(where),
             hint="--set data.training.folder=FOLDER"
-            + (", or --set weights=FILE for weights that are trained already" if trains_weights(recipe) else ""),
+            + (", or --set weights=FILE for weights that are trained already" if recipe.trains_float else ""),
         )
-    whole = open_dataset(section.kind, Path(section.folder), "train", key="data.training.folder")
+    listed = _class_list(section, "data.training", identities)
+    whole = open_dataset(section.kind, Path(section.folder), "train", class_list=listed, key="data.training.folder")
     _check_classes(recipe, whole)
     identities["data.training.folder"] = whole.identity
     some = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
@@ -136,12 +148,29 @@ def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Arrays | Photo
             found = Photos(tuple(photos[index] for index in kept), found.classes, folder)
         sha256 = fingerprint(folder, [photo.path for photo in found.photos])
     else:
-        whole = open_dataset(section.kind, folder, "test", key="data.evaluation.folder")
+        listed = _class_list(section, "data.evaluation", identities)
+        if listed is None and section.folder is None and recipe.data.training is not None:
+            listed = _class_list(recipe.data.training, "data.training", identities)
+        whole = open_dataset(section.kind, folder, "test", class_list=listed, key="data.evaluation.folder")
         _check_classes(recipe, whole)
         found = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
         sha256 = found.identity.removeprefix("sha256:")
     identities["data.evaluation.folder"] = sha256 if ":" in sha256 else f"sha256:{sha256}"
     return found, sha256
+
+
+def _class_list(section: TrainingSection | EvaluationSection, key: str, identities: dict[str, str]) -> Path | None:
+    if section.class_list is None:
+        return None
+    path = _existing(Path(section.class_list), f"{key}.class_list")
+    identities[f"{key}.class_list"] = f"sha256:{sha256_file(path)}"
+    return path
+
+
+def _existing(path: Path, key: str) -> Path:
+    if not path.is_file():
+        raise BadInput("no such file", where=str(path), hint=f"--set {key}=FILE")
+    return path
 
 
 def _evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
@@ -161,11 +190,6 @@ def _check_classes(recipe: Recipe, dataset: Arrays | Photos) -> None:
         check_classes(dataset, classes, dataset.where)
 
 
-def trains_weights(recipe: Recipe) -> bool:
-    """Whether the network's own weights are trained: a recipe says how, and no weights are given."""
-    return recipe.train is not None and recipe.weights is None
-
-
 def needs_training_data(recipe: Recipe) -> bool:
     """Whether something is trained, is judged while it is made, or calibrates without photos of its own."""
     training, calibration = recipe.data.training, recipe.data.calibration
@@ -176,11 +200,7 @@ def needs_training_data(recipe: Recipe) -> bool:
         and training is not None
         and training.folder is not None
     )
-    return (
-        trains_weights(recipe)
-        or any(step.qat is not None or step.max_drop is not None for step in recipe.steps)
-        or calibrates_on_it
-    )
+    return recipe.trains or any(step.max_drop is not None for step in recipe.steps) or calibrates_on_it
 
 
 def needs_calibration(recipe: Recipe) -> bool:
@@ -195,7 +215,7 @@ def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:
 
 
 def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
-    if trains_weights(recipe):
+    if recipe.trains_float:
         return None, AS_BUILT
     if recipe.weights is None:
         raise BadInput(

@@ -69,6 +69,8 @@ def compress(loaded: Loaded, progress: Progress, cache: StageCache | None = None
 def _make(
     loaded: Loaded, inputs: Inputs, stages: Stages, parent: Product | None, parents_answers: Answers | None
 ) -> tuple[Product, Answers | None]:
+    from compressors.counting import file_macs
+
     recipe = loaded.recipe
     trained = built = stages.build()
     if recipe.trains_float:
@@ -100,7 +102,7 @@ def _make(
         dataset=recipe.dataset,
         preprocessing=recipe.preprocessing.record(),
         accuracy=_accuracy(recipe, answers, parents_answers, sha256),
-        macs=built.result["macs"],
+        macs=file_macs(facts),
         parameters=built.result["parameters"],
         nonzeros=trained.result["nonzeros"],
         parent=_parent(loaded, parent),

@@ -26,7 +26,15 @@ from pocketzoo.names import did_you_mean
 __all__ = ["AS_BUILT", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of"]
 
 AS_BUILT = "as-built"  # value of ``weights``: those the factory (or the seed) gives
-PATHS = ("weights", "data.training.folder", "data.evaluation.folder", "data.calibration.folder")
+PATHS = (
+    "weights",
+    "start.checkpoint",
+    "data.training.folder",
+    "data.training.class_list",
+    "data.evaluation.folder",
+    "data.evaluation.class_list",
+    "data.calibration.folder",
+)
 LONGEST_CHAIN = 16
 
 

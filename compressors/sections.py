@@ -71,11 +71,12 @@ class EvaluationSection(Section):
     """What judges the finished file. ``dataset`` and ``split`` say what it is wherever the accuracy is told.
 
     Without ``kind``: labelled photos in ``folder``. With one: the test split of that data set; ``limit`` takes that
-    many images of it, every class alike.
+    many images of it, every class alike. ``class_list``: see :class:`TrainingSection`.
     """
 
     folder: str | None = None
     kind: DataKind | None = None
+    class_list: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     labels: Literal["names", "folders"] = "names"
     pattern: str = r"_(?P<label>\d+)\.\w+$"
@@ -118,12 +119,15 @@ class TrainingSection(Section):
     """What a model learns from: the training split of a data set.
 
     ``held_out`` is the share of it that is never trained on: it chooses the epoch, stops early and opens accuracy
-    gates, so that the evaluation data decides nothing. ``augment`` is :class:`compressors.data.batches.Augmentation`:
-    ``crop-flip`` shifts by up to ``padding`` pixels and mirrors, ``random-resized-crop`` is ImageNet's.
+    gates, so that the evaluation data decides nothing. ``class_list``: for folders of photos, a file whose lines begin
+    with the folders' names in the order of the classes; without it they are sorted. ``augment`` is
+    :class:`compressors.data.batches.Augmentation`: ``crop-flip`` shifts by up to ``padding`` pixels and mirrors,
+    ``random-resized-crop`` is ImageNet's.
     """
 
     kind: DataKind
     folder: str | None = None
+    class_list: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
     augment: Literal["none", "crop-flip", "random-resized-crop"] = "none"
@@ -249,6 +253,16 @@ class Quantize(Section):
 Step = Quantize
 
 
+class StartSection(Section):
+    """What a training begins with: a checkpoint of the same network.
+
+    ``drop_classifier``: it may have another number of classes; its last layer is left out then.
+    """
+
+    checkpoint: str
+    drop_classifier: bool = False
+
+
 class Recipe(Section):
     """A whole recipe, after its parent's values were merged in."""
 
@@ -262,6 +276,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     model: ModelSection
     weights: str | None = None
+    start: StartSection | None = None
     preprocessing: PreprocessingSection
     data: DataSection = DataSection()
     train: Train | None = None
@@ -289,6 +304,8 @@ class Recipe(Section):
     def _complete(self) -> Recipe:
         if self.trains and self.data.training is None:
             raise ValueError("a recipe that trains needs data.training (kind, folder)")
+        if self.start is not None and self.train is None:
+            raise ValueError("start says what a training begins with, and this recipe has no train section")
         if any(step.max_drop is not None for step in self.steps) and self.data.training is None:
             raise ValueError("max_drop is judged on the held-out part of data.training, which this recipe lacks")
         return self

@@ -72,16 +72,20 @@ class Stages:
             "code": code_digest(*ARCHITECTURE_CODE, *([source] if source else [])),
             "versions": versions(TORCH),
         }
+        start = self.recipe.start if self.recipe.trains_float else None
+        if start is not None:
+            depends["start"] = [self.inputs.start_sha256, start.drop_classifier]
 
         def work(folder: Path) -> Result:
-            from compressors.checkpoint import write_state
+            from compressors.checkpoint import load_into, write_state
             from compressors.counting import count
 
             model = self.fresh_model()
             if self.inputs.weights is not None:
-                from compressors.checkpoint import load_into
-
                 load_into(model, self.inputs.weights, self.recipe.model.architecture)
+            elif start is not None and self.inputs.start is not None:
+                architecture = self.recipe.model.architecture
+                load_into(model, self.inputs.start, architecture, drop_classifier=start.drop_classifier)
             counted = count(model, self.shape)
             write_state(model, folder / WEIGHTS)
             return {"macs": counted.macs, "parameters": counted.parameters, "nonzeros": counted.nonzeros}

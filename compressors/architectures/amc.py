@@ -1,7 +1,7 @@
 """The three networks AMC's authors published (He et al., 2018, arXiv:1802.03494): channels their agent kept.
 
 Source of the channels: the authors' compressed models. By the counter of this project they come to 293.9, 274.0 and
-210.6 million MACs; the authors' table says 285, 272 and 210.
+210.6 million MACs; the authors' table says 285, 272 and 210. MobileNetV1 has ReLU there, not ReLU6.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ V2_70_FLOPS = (
 
 
 def mobilenetv1_half_flops(
-    classes: int = 1000, dropout: float = 0.001, in_channels: int = 3, small_input: bool = False
+    classes: int = 1000, dropout: float = 0.2, in_channels: int = 3, small_input: bool = False
 ) -> torch.nn.Module:
     """MobileNetV1 at half of its FLOPs; the arguments are :func:`mobilenetv1`'s.
 
     Raises:
         ValueError: a number of classes or channels that is not positive.
     """
-    return mobilenetv1(1.0, classes, dropout, HALF_FLOPS, in_channels, small_input)
+    return mobilenetv1(1.0, classes, dropout, HALF_FLOPS, in_channels, small_input, "relu")
 
 
 def mobilenetv1_half_time(
-    classes: int = 1000, dropout: float = 0.001, in_channels: int = 3, small_input: bool = False
+    classes: int = 1000, dropout: float = 0.2, in_channels: int = 3, small_input: bool = False
 ) -> torch.nn.Module:
     """MobileNetV1 at half of its time on a phone; the arguments are :func:`mobilenetv1`'s.
 
     Raises:
         ValueError: a number of classes or channels that is not positive.
     """
-    return mobilenetv1(1.0, classes, dropout, HALF_TIME, in_channels, small_input)
+    return mobilenetv1(1.0, classes, dropout, HALF_TIME, in_channels, small_input, "relu")
 
 
 def mobilenetv2_70_flops(

@@ -5,6 +5,7 @@ The classes and their order inside each Sequential fix the names: ``features.N.c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -127,6 +128,21 @@ class MobileNetV2(nn.Module):
         pooled = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1)).flatten(1)
         logits: Tensor = self.classifier(pooled)
         return logits
+
+
+def from_flat_names(name: str) -> str:
+    """torchvision's name for one of a checkpoint whose blocks are flat, as AMC's and many older ones are.
+
+    There ``features.N.conv`` is one row of layers: convolution, batch norm, activation and so on, activations counted.
+    Names of other networks come back as they are.
+    """
+    found = re.fullmatch(r"features\.(\d+)\.conv\.(\d)\.(.+)", name)
+    if found is None:
+        return name
+    block, place, rest = int(found[1]), int(found[2]), found[3]
+    groups = 1 if block == 1 else 2  # of convolution, batch norm and activation; the projection has no activation
+    where = f"{place // 3}.{place % 3}" if place < 3 * groups else f"{place - 2 * groups}"
+    return f"features.{block}.conv.{where}.{rest}"
 
 
 def _initialise(module: nn.Module) -> None:

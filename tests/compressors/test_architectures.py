@@ -149,6 +149,16 @@ def test_every_network_has_a_form_for_small_grey_images(architecture: str, optio
     assert 2 <= min(seen) <= 7  # pixels a side where the last convolutions work: neither one nor the whole image
 
 
+def test_amcs_mobilenetv1_has_relu_and_the_authors_relu6() -> None:
+    for architecture, kind in (("amc-mobilenetv1-0.5flops", torch.nn.ReLU), ("mobilenetv1", torch.nn.ReLU6)):
+        with torch.device("meta"):
+            found = [
+                m for m in architectures.build(architecture).modules() if isinstance(m, torch.nn.ReLU | torch.nn.ReLU6)
+            ]
+        assert {type(m) for m in found} == {kind}
+        assert len(found) == 27
+
+
 def test_zeros_stand_for_the_channels_a_shortcut_of_option_a_lacks() -> None:
     x = torch.arange(32.0).reshape(1, 2, 4, 4)
     out = PadShortcut(2, 6, 2)(x)
@@ -162,6 +172,7 @@ def test_zeros_stand_for_the_channels_a_shortcut_of_option_a_lacks() -> None:
     [
         ("mobilenetv1", {"channels": [8, 8]}, "14 numbers"),
         ("mobilenetv2", {"channels": [8, 8]}, "35 numbers"),
+        ("mobilenetv1", {"activation": "swish"}, "relu6 or relu"),
         ("resnet50", {"classes": 0}, "classes"),
         ("resnet18", {"in_channels": 0}, "in_channels"),
         ("resnet56-cifar", {"shortcut": "C"}, "A or B"),

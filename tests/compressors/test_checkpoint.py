@@ -129,6 +129,38 @@ def test_weights_saved_from_several_gpus_load(tmp_path: Path) -> None:
     assert torch.equal(source[0].weight, target[0].weight)  # type: ignore[index,arg-type]
 
 
+def test_amcs_checkpoints_load_under_their_own_names(tmp_path: Path) -> None:
+    """Names and shapes as AMC's authors have them: flat blocks, saved from several GPUs, under ``state_dict``."""
+    source = architectures.build("amc-mobilenetv2-0.7flops").state_dict()
+    flat = {}
+    for name, value in source.items():
+        first = name.startswith("features.1.")
+        for ours, theirs in (
+            (("conv.1", "conv.3"), ("conv.2", "conv.4"), ("conv.0.0", "conv.0"), ("conv.0.1", "conv.1"))
+            if first
+            else (("conv.2", "conv.6"), ("conv.3", "conv.7"), ("conv.0.0", "conv.0"), ("conv.0.1", "conv.1"),
+                  ("conv.1.0", "conv.3"), ("conv.1.1", "conv.4"))
+        ):  # fmt: skip
+            if f".{ours}." in name:
+                flat["module." + name.replace(f".{ours}.", f".{theirs}.")] = value
+                break
+        else:
+            flat["module." + name] = value
+    assert len(flat) == len(source)
+    assert "module.features.1.conv.3.weight" in flat and "module.features.2.conv.7.running_mean" in flat
+    torch.save({"state_dict": flat}, tmp_path / "w.pth.tar")
+    model = architectures.build("amc-mobilenetv2-0.7flops")
+    load_into(model, tmp_path / "w.pth.tar", "amc-mobilenetv2-0.7flops")
+    assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
+
+    first = architectures.build("amc-mobilenetv1-0.5time").state_dict()
+    assert first["conv1.0.weight"].shape == (16, 3, 3, 3)
+    assert first["features.0.0.weight"].shape == (16, 1, 3, 3)
+    assert first["features.2.3.weight"].shape == (80, 88, 1, 1)
+    assert first["features.12.4.running_var"].shape == (680,)
+    assert first["classifier.1.weight"].shape == (1000, 680)
+
+
 def test_the_classifier_is_left_out_only_when_that_is_asked_for(tmp_path: Path) -> None:
     source = architectures.build("resnet20-cifar", width=4)
     write_state(source, tmp_path / "w.safetensors")
