@@ -73,23 +73,28 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
 
         import torch
 
-        from compressors.steps.quantize.aware import deploy, prepare, ranges
+        from compressors.steps.quantize.aware import dead_channels, deploy, prepare, ranges
 
         model = copy.deepcopy(stages.model(trained))
         names = prepare(model, torch.zeros(stages.shape), how)
         outcome = _run(stages, model, how.train, "train with fake quantization", depends, folder)
-        learnt = ranges(model, names)
+        learnt, dead = ranges(model, names), dead_channels(model)
         deploy(model, names)
         from compressors.checkpoint import write_state
 
         write_state(model, folder / WEIGHTS)
-        return {**trained.result, **outcome, "folded": True, "layers": names, "ranges": learnt}
+        return {**trained.result, **outcome, "folded": True, "layers": names, "ranges": learnt, "dead": dead}
 
     done = stages.stage("train with fake quantization", depends, work, _note)
     stages.notes.append(
         f"quantization-aware training: weights {how.weights}, activations {how.activations}, {how.bits} bits; "
         f"{_note(done.result)}, {_budget(how.train)}"
     )
+    if done.result["dead"]:
+        stages.notes.append(
+            f"{done.result['dead']} channels with a variance below batch norm's epsilon are constants; "
+            "their weights were set to 0, so that they do not take the range of the others"
+        )
     stages.notes += _differences(how)
     return done
 

@@ -183,7 +183,7 @@ def test_a_batch_larger_than_the_data(tmp_path: Path) -> None:
 
 
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    """What ``accelerate launch`` starts on two GPUs, here on two CPUs: both end with the same weights, and they learn."""
+    """What ``accelerate launch`` starts on two GPUs, here on two CPUs: both end with the same weights."""
     program = tmp_path / "together.py"
     program.write_text(
         "import os, sys\n"

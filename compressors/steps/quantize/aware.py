@@ -107,6 +107,11 @@ def prepare(model: nn.Module, sample: Tensor, how: Aware) -> list[str]:
     return [layer.name for layer in found]
 
 
+def dead_channels(model: nn.Module) -> int:
+    """Output channels that never vary, and so have no weights any more."""
+    return sum(module.dead for module in model.modules() if isinstance(module, FakeQuantized))
+
+
 def ranges(model: nn.Module, names: list[str]) -> dict[str, tuple[float, float]]:
     """The learnt range of each layer's input; empty where activations are quantized while running."""
     wrapped = [(name, model.get_submodule(name)) for name in names]

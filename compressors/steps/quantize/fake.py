@@ -116,17 +116,47 @@ class FakeQuantized(nn.Module):
     on its batch (Krishnamoorthi, 2018, arXiv:1806.08342, section 3.2.2, as torch's ConvBn2d does it).
     """
 
+    alive: Tensor | None
+
     def __init__(self, layer: nn.Module, norm: nn.Module | None, weights: str, activations: str, bits: int) -> None:
         super().__init__()
         self.layer, self.norm = layer, norm
         self.input = FakeActivation(activations, bits)
         self.weights, self.bits = weights, bits
         self.axis = 1 if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)) else 0
+        self.register_buffer("alive", self._alive())
+
+    def _alive(self) -> Tensor | None:
+        """1 for each output channel that varies, 0 for dead ones; None without batch norm.
+
+        A channel whose variance is below the norm's own epsilon is a constant. Folding would divide its weights by
+        nearly nothing, and that one channel would take the range of a whole tensor (337 where the median is 0.24, in a
+        depthwise layer of a network trained on Fashion-MNIST); its weights are 0 from here on.
+        """
+        if self.norm is None:
+            return None
+        norm: Any = self.norm
+        alive: Tensor = (norm.running_var >= norm.eps).to(norm.running_var.dtype)
+        with torch.no_grad():
+            bias: Any = self.layer.bias
+            constant = torch.zeros_like(norm.running_mean) if bias is None else bias
+            norm.running_mean.copy_(torch.where(alive > 0, norm.running_mean, constant))
+            norm.running_var.copy_(torch.where(alive > 0, norm.running_var, torch.ones_like(alive)))
+        return alive
+
+    @property
+    def dead(self) -> int:
+        """How many output channels are constants."""
+        return 0 if self.alive is None else int((self.alive == 0).sum())
+
+    def _weight(self) -> Tensor:
+        weight: Tensor = self.layer.get_parameter("weight")
+        return weight if self.alive is None else weight * _along(self.alive, weight.dim(), self.axis)
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer (and its batch norm) computes, on rounded values."""
         layer: Any = self.layer
-        weight: Tensor = layer.weight
+        weight = self._weight()
         factor = self._factor()
         if factor is not None:
             weight = weight * _along(factor, weight.dim(), self.axis)
@@ -159,6 +189,8 @@ class FakeQuantized(nn.Module):
         layer = self.layer
         if self.norm is not None:
             norm: Any = self.norm.eval()
+            with torch.no_grad():
+                self.layer.get_parameter("weight").copy_(self._weight())
             convolution: Any = self.layer.eval()
             layer = fuse_conv_bn_eval(convolution, norm, transpose=self.axis == 1)
         if self.weights == "min_max":
