@@ -271,7 +271,7 @@ def test_a_removal_that_was_killed_is_gone_on_with(store: Store, tmp_path: Path)
 def test_a_parent_is_not_removed_unless_told(store: Store, tmp_path: Path) -> None:
     parent = put(store, tmp_path, "parent")
     put(store, tmp_path, "child", parent=parent)
-    with pytest.raises(BadInput, match="as their parent: child"):
+    with pytest.raises(BadInput, match="is the parent of child"):
         remove(store, "parent")
     assert remove(store, "parent", force=True).entry
 
