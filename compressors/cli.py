@@ -70,9 +70,12 @@ def show_command(recipe: str, assignments: tuple[str, ...], as_json: bool) -> No
 @click.argument("recipe")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value; may be repeated.")
 @click.option("--out", type=click.Path(file_okay=False), metavar="DIR", help="Also copy the file and its record here.")
+@click.option("--onnx", is_flag=True, help="Also export the float network to .onnx, into --out.")
 @click.option("--tag", default="latest", show_default=True, help="The tag of the zoo entry.")
 @reporting_options
-def run_command(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, as_json: bool) -> None:
+def run_command(
+    recipe: str, assignments: tuple[str, ...], out: str | None, onnx: bool, tag: str, as_json: bool
+) -> None:
     """Run RECIPE: a name from `compress list` or a .yaml file. Its models go into the local zoo.
 
     Finished stages are kept: a second run does only what has changed.
@@ -83,13 +86,20 @@ def run_command(recipe: str, assignments: tuple[str, ...], out: str | None, tag:
     check_tag(tag)
     loaded = load(recipe, assignments)
     _check_extra()
+    if onnx:
+        from compressors.onnx import check_extra
+        from pocketzoo.errors import BadInput
+
+        if out is None:
+            raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
+        check_extra()
     from compressors.pipeline import compress
     from compressors.progress import OnStderr
     from zoo.store import Store
 
     progress = OnStderr()
     try:
-        products = compress(loaded, progress)
+        products = compress(loaded, progress, onnx=onnx)
     finally:
         progress.close()
     store = Store()
@@ -181,6 +191,8 @@ def _copy(product: Product, folder: Path) -> None:
 
     write_atomically(folder / product.artifact.files[0].name, product.file.read_bytes())
     write_atomically(folder / f"{product.artifact.name}.json", encode(product.artifact))
+    if product.onnx is not None:
+        write_atomically(folder / f"{product.artifact.name}.onnx", product.onnx.read_bytes())
 
 
 def main() -> NoReturn:

@@ -31,20 +31,26 @@ RECORDED_TRAINING = ("accelerate",)
 
 @dataclass(frozen=True)
 class Product:
-    """A finished model: its record, its file, and the stages that made it."""
+    """A finished model: its record, its file, the stages that made it, and its float network as .onnx if asked for."""
 
     artifact: Artifact
     file: Path
     stages: tuple[StageReport, ...]
+    onnx: Path | None = None
 
 
-def compress(loaded: Loaded, progress: Progress, cache: StageCache | None = None) -> list[Product]:
+def compress(
+    loaded: Loaded, progress: Progress, cache: StageCache | None = None, *, onnx: bool = False
+) -> list[Product]:
     """Run a recipe and those it descends from.
 
     Args:
         loaded: from :func:`compressors.recipe.load`.
         progress: told about every stage.
         cache: where finished stages are kept; by default in the state folder.
+
+        onnx: also export the network of the recipe asked for to .onnx, in float; after quantization-aware training
+            the trained-on network.
 
     Returns:
         One product for each recipe of the chain, the root first, the recipe asked for last.
@@ -61,13 +67,21 @@ def compress(loaded: Loaded, progress: Progress, cache: StageCache | None = None
     known: set[str] = set()
     for link, found in zip(chain, inputs, strict=True):
         stages = Stages(link.recipe, found, progress, cache, known)
-        product, answers = _make(link, found, stages, products[-1] if products else None, answers)
+        product, answers = _make(
+            link, found, stages, products[-1] if products else None, answers, onnx=onnx and link is loaded
+        )
         products.append(product)
     return products
 
 
 def _make(
-    loaded: Loaded, inputs: Inputs, stages: Stages, parent: Product | None, parents_answers: Answers | None
+    loaded: Loaded,
+    inputs: Inputs,
+    stages: Stages,
+    parent: Product | None,
+    parents_answers: Answers | None,
+    *,
+    onnx: bool,
 ) -> tuple[Product, Answers | None]:
     from compressors.counting import file_macs
 
@@ -77,16 +91,22 @@ def _make(
         trained = train(stages, built)
     made = stages.export(trained)
     stages.compare(trained, made)
+    network = trained
     for step in recipe.steps:
         if step.qat is None:
             made = stages.quantize(trained, made, step)
         else:
-            learnt = aware(stages, trained, step)
+            network = learnt = aware(stages, trained, step)
             exported = stages.export(learnt, "export what was learnt")
             stages.compare(learnt, exported)
             made = quantize_aware(stages, learnt, exported, step, made)
     file, sha256 = made.file(FILE), made.files[FILE]
     answers = stages.evaluate(file, sha256)
+    beside: Path | None = None
+    if onnx:
+        from compressors import onnx as to_onnx
+
+        beside = to_onnx.stage(stages, network).file(to_onnx.ONNX)
     facts = tflite.inspect(file)
     text = text_of(recipe, inputs.identities)
     name = recipe.name
@@ -118,7 +138,7 @@ def _make(
         notes=tuple(stages.notes),
         created=made.made,
     )
-    return Product(artifact=artifact, file=file, stages=tuple(stages.reports)), answers
+    return Product(artifact=artifact, file=file, stages=tuple(stages.reports), onnx=beside), answers
 
 
 def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, sha256: str) -> tuple[Accuracy, ...]:

@@ -111,7 +111,7 @@ class Stages:
             export_tflite(self.model(built), size, target, channels)
             return {"bytes": target.stat().st_size}
 
-        return self.stage(name, depends, work, _size_note)
+        return self.stage(name, depends, work, size_note)
 
     def compare(self, built: Finished, exported: Finished) -> None:
         """Check that the exported file computes what the network does, on photos where there are any."""
@@ -197,7 +197,7 @@ class Stages:
             return {"bytes": target.stat().st_size, "gate": told}
 
         total = self.calibration_count() if calibrates else None
-        done = self.stage(f"quantize {step.scheme}", depends, work, _size_note, total=total)
+        done = self.stage(f"quantize {step.scheme}", depends, work, size_note, total=total)
         granularity = "" if step.weights == "channel" else ", one scale per weight tensor"
         if calibrates:
             self.notes.append(
@@ -368,7 +368,7 @@ class Stages:
         return self._models[made.key]
 
 
-def _size_note(result: Result) -> str:
+def size_note(result: Result) -> str:
     return f"{result['bytes'] / 1e6:.2f} MB"
 
 

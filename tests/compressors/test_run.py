@@ -42,7 +42,7 @@ def test_a_recipe_becomes_two_entries_of_the_zoo(
     home: Path, recipes: Callable[..., Path], weights: Path, labelled: Path, plain: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    argv = [*arguments(recipes(), weights, labelled, plain), "--out", str(tmp_path / "out"), "--tag", "v1"]
+    argv = [*arguments(recipes(), weights, labelled, plain), "--out", str(tmp_path / "out"), "--tag", "v1", "--onnx"]
     out, err = run([*argv, "--json"], capfd)
     document = json.loads(out)
     assert [model["name"] for model in document["models"]] == ["small", "small-quant"]
@@ -76,10 +76,12 @@ def test_a_recipe_becomes_two_entries_of_the_zoo(
     assert sha256_file(copied) == child.digest == document["models"][1]["digest"]
     assert json.loads((tmp_path / "out" / "small-quant.json").read_text())["name"] == "small-quant"
 
+    assert (tmp_path / "out" / "small-quant.onnx").stat().st_size > child.size_bytes
+
     # Again: nothing is made, the records are the same, and what a person reads says so.
     manifests = {path: path.read_bytes() for path in (home / "zoo" / "entries").rglob("*.json")}
     out, err = run(argv, capfd)
-    assert err.count("reused") == 6
+    assert err.count("reused") == 7
     assert {path: path.read_bytes() for path in (home / "zoo" / "entries").rglob("*.json")} == manifests
     assert "x smaller than small" in out
     assert f"sha256     {child.digest}" in out

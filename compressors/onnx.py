@@ -1,0 +1,133 @@
+"""The network as .onnx, beside the .tflite, and the proof that it computes the same. Needs the extra ``onnx``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compressors.cache import Finished, Result, code_digest
+from compressors.export import LARGEST_DIFFERENCE, Difference
+from compressors.quiet import quiet
+from compressors.stages import COMPARED, HERE, TORCH, Stages, size_note, versions
+from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+ONNX = "model.onnx"
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+def check_extra() -> None:
+    """Raises:
+    BadInput: a package of the extra is missing, with the command that installs it.
+    """
+    from importlib.util import find_spec
+
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        raise BadInput(f"export to .onnx needs {', '.join(missing)}", hint="pip install 'pocketzoo[onnx]'")
+
+
+def export_onnx(model: torch.nn.Module, shape: tuple[int, int, int, int], target: Path) -> dict[str, int]:
+    """Convert to float32 .onnx with the input as torch has it, (1, C, H, W).
+
+    Returns:
+        Operator -> how often.
+
+    Raises:
+        BadInput: the extra is missing.
+        WorkFailed: the converter fails (the module is named where torch tells), or the result needs operators of
+            another domain than ONNX's own.
+    """
+    check_extra()
+    import onnx
+    import torch
+
+    with quiet() as noise:
+        try:
+            program = torch.onnx.export(model.eval(), (torch.zeros(shape),), dynamo=True)
+            if program is None:
+                raise RuntimeError("the exporter gave nothing")
+            made = program.model_proto
+            content: bytes = made.SerializeToString()
+            onnx.checker.check_model(made)
+        except (KeyboardInterrupt, MemoryError, PocketzooError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise WorkFailed(
+                "the network cannot be converted to .onnx",
+                detail=(reason.strip()[:300], *noise.tail(2)),
+                hint="replace the operation named above in the network, or run again with --debug",
+            ) from error
+    foreign = sorted(
+        {f"{node.domain}.{node.op_type}" for node in made.graph.node if node.domain not in ("", "ai.onnx")}
+    )
+    if foreign:
+        raise WorkFailed(f"the converted file needs operators that are not ONNX's own: {', '.join(foreign)}")
+    target.write_bytes(content)
+    return dict(sorted(Counter(node.op_type for node in made.graph.node).items()))
+
+
+def compare_onnx(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.float32]]) -> Difference:
+    """Run a network and its .onnx file on the same inputs, (1, H, W, C) each.
+
+    Raises:
+        WorkFailed: they differ by more than :data:`compressors.export.LARGEST_DIFFERENCE` of the output's range.
+    """
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    count, largest, same, low, high = 0, 0.0, 0, np.inf, -np.inf
+    for sample in samples:
+        inputs = np.ascontiguousarray(sample.transpose(0, 3, 1, 2))
+        with torch.no_grad():
+            expected = model(torch.from_numpy(inputs)).numpy()
+        got = np.asarray(session.run(None, {name: inputs})[0])
+        if got.shape != expected.shape or not np.isfinite(got).all():
+            raise WorkFailed(f"the .onnx file answers with shape {got.shape} or NaN, the network with {expected.shape}")
+        count += 1
+        largest = max(largest, float(np.abs(expected - got).max()))
+        same += int(expected.argmax() == got.argmax())
+        low, high = min(low, float(expected.min())), max(high, float(expected.max()))
+    relative = largest / (high - low) if high > low else largest
+    if relative > LARGEST_DIFFERENCE:
+        raise WorkFailed(f"the .onnx file does not compute what the network does: {relative:.2%} of the range apart")
+    return Difference(samples=count, largest=largest, relative=relative, same_top1=same)
+
+
+def stage(stages: Stages, built: Finished) -> Finished:
+    """The network as float32 ``model.onnx``, held against the network."""
+    depends = {
+        "model": built.key,
+        "seed": stages.recipe.seed,
+        "code": code_digest(HERE / "onnx.py"),
+        "versions": versions((*TORCH, "onnx", "onnxscript", "onnxruntime")),
+    }
+
+    def work(folder: Path) -> Result:
+        import numpy as np
+
+        _, channels, size, _ = stages.shape
+        random = np.random.default_rng(stages.recipe.seed)
+        samples = (random.standard_normal((1, size, size, channels)).astype(np.float32) for _ in range(COMPARED))
+        target = folder / ONNX
+        operators = export_onnx(stages.model(built), stages.shape, target)
+        found = compare_onnx(stages.model(built), target, samples)
+        return {"bytes": target.stat().st_size, "operators": operators, "relative": found.relative}
+
+    def note(result: Result) -> str:
+        apart = f"outputs differ by at most {result['relative']:.1e} of their range on {COMPARED} random inputs"
+        return f"{size_note(result)}, {sum(result['operators'].values())} operators; {apart}"
+
+    return stages.stage("export to .onnx", depends, work, note)
