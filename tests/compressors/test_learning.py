@@ -75,14 +75,11 @@ def test_a_slice_is_learnt_and_int8_keeps_it(run: Callable[[str], list[Product]]
 
 
 @needs_fashion
-def test_a_gate_keeps_the_layer_that_breaks_in_float_and_says_which(run: Callable[[str], list[Product]]) -> None:
-    # Batch norm folded into depthwise weights and one scale per tensor: the known way to break a MobileNet.
-    steps = "  - kind: quantize\n    weights: tensor\n    max_ratio: 0.9\n    max_drop: {drop}\n"
-    tiny, quant = run(steps.format(drop=2.0))
+def test_a_gate_is_judged_on_held_out_images_and_noted(run: Callable[[str], list[Product]]) -> None:
+    tiny, quant = run("  - kind: quantize\n    weights: tensor\n    max_ratio: 0.9\n    max_drop: 2.0\n")
     gate = next(note for note in quant.artifact.notes if note.startswith("gate:"))
-    assert "layers in float: features." in gate
+    assert "on the held-out split" in gate
     assert top1(quant) > top1(tiny) - 6
-    assert "DEQUANTIZE" in quant.artifact.operators or "QUANTIZE" in quant.artifact.operators
 
 
 @needs_fashion
