@@ -20,7 +20,7 @@ from tests.records import measurement_for
 from tests.zoo import hostile
 from tests.zoo.hostile import Web
 from zoo import receive as receiving
-from zoo.artifact import Artifact, FileRecord, encode
+from zoo.artifact import SCHEMA, Artifact, FileRecord, encode
 from zoo.backends import http as http_backend
 from zoo.backends.directory import open_directory
 from zoo.backends.protocol import Change, RemoteBroken, RemoteDenied, RemoteUnavailable
@@ -324,7 +324,7 @@ def test_a_manifest_about_something_else_is_refused(store: Store, share: Path, c
     [
         lambda text: text.replace('"net-quant.tflite"', '"../../../evil.tflite"'),
         lambda text: text.replace('"net-quant.tflite"', '"/etc/evil.tflite"'),
-        lambda text: text.replace('"schema": 1', '"schema": 99'),
+        lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 99'),
         lambda text: text.replace('"size": 1024000', '"size": -1'),
         lambda text: text[:-20],
         lambda text: "[" * 100_000,
