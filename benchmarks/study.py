@@ -91,7 +91,7 @@ def train(line: Line, seed: int) -> dict[str, Any]:
     found = command("compress", "run", line.recipe, *settings_of(line, seed), "--tag", f"seed-{seed}")
     model = found["models"][-1]
     judged = {entry["metric"]: entry for entry in model["accuracy"]}
-    top1 = judged["top-1"]
+    top1 = judged["top1"]
     agreement = judged.get("agreement-with-parent")
     return {
         "recipe": line.recipe,
