@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from benchmarks.study import Line, Study, run
 
-FLOAT, AWARE = 8, 2  # epochs
+FLOAT, AWARE = 5, 1  # epochs
 SCHEMES = {
     "quant-post": "after training, calibrated",
     "quant": "weights abs_max, activations abs_max",
@@ -34,7 +34,7 @@ STUDY = Study(
     title="Quantization on Fashion-MNIST",
     budget=(
         f"MobileNetV1 at width 0.25 and ResNet-20 at half of its width: {FLOAT} epochs of 54,000 images in float,\n"
-        f"then {AWARE} epochs with fake quantization. 6,000 images are held out and choose the epoch. Seeds decide\n"
+        f"then {AWARE} with fake quantization. 6,000 images are held out and choose the epoch. Seeds decide\n"
         "weights, order and augmentation."
     ),
     lines=(*lines_of("mobilenetv1-fashion"), *lines_of("resnet20-fashion")),

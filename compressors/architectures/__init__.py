@@ -25,6 +25,7 @@ ARCHITECTURES: Mapping[str, str] = {
     "mobilenetv1": "compressors.architectures.mobilenetv1:mobilenetv1",
     "mobilenetv2": "compressors.architectures.mobilenetv2:mobilenetv2",
     "resnet18": "compressors.architectures.resnet:resnet18",
+    "resnet34": "compressors.architectures.resnet:resnet34",
     "resnet50": "compressors.architectures.resnet:resnet50",
     "resnet20-cifar": "compressors.architectures.cifar:resnet20",
     "resnet56-cifar": "compressors.architectures.cifar:resnet56",
@@ -32,6 +33,10 @@ ARCHITECTURES: Mapping[str, str] = {
     "amc-mobilenetv1-0.5flops": "compressors.architectures.amc:mobilenetv1_half_flops",
     "amc-mobilenetv1-0.5time": "compressors.architectures.amc:mobilenetv1_half_time",
     "amc-mobilenetv2-0.7flops": "compressors.architectures.amc:mobilenetv2_70_flops",
+    "mobilenetv1-yolov3": "compressors.architectures.yolov3:mobilenetv1_yolov3",
+    "resnet34-yolov3": "compressors.architectures.yolov3:resnet34_yolov3",
+    "deeplabv3-mobilenetv2": "compressors.architectures.deeplabv3:deeplabv3_mobilenetv2",
+    "fastscnn": "compressors.architectures.fastscnn:fastscnn",
 }
 
 

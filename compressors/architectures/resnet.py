@@ -138,6 +138,13 @@ def resnet18(
     return ResNet(BasicBlock, (2, 2, 2, 2), classes, in_channels, small_input, width)
 
 
+def resnet34(
+    classes: int = 1000, in_channels: int = 3, small_input: bool = False, width: float = 1.0
+) -> torch.nn.Module:
+    """ResNet-34; arguments and errors like :func:`resnet18`."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), classes, in_channels, small_input, width)
+
+
 def resnet50(
     classes: int = 1000, in_channels: int = 3, small_input: bool = False, width: float = 1.0
 ) -> torch.nn.Module:
