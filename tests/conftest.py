@@ -10,6 +10,36 @@ import pytest
 # Compile caches, progress bars and home folders of libraries: none of them belongs to a test.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# Fixtures that take long and that tests of several files share: those tests stay in one process, the longest first,
+# so that the others fill the time that is left (docs/decisions/0006). The rest is handed out file by file.
+SHARED = ("lab_home", "demo", "worlds")
+LONG = (*SHARED, "tests/compressors")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "alone: judges how busy this machine is; `make test` runs it after the others, one by one"
+    )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Which tests the processes of ``pytest -n`` may not tear apart."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        item.add_marker(pytest.mark.xdist_group(together(item)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups begin first; without ``-n`` the order is that of the files."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: next((n for n, name in enumerate(LONG) if together(item).startswith(name)), 99))
+
+
+def together(item: pytest.Item) -> str:
+    """The name of the group that a test belongs to: a shared fixture, or its file."""
+    wanted = getattr(item, "fixturenames", ())
+    return next((name for name in SHARED if name in wanted), item.nodeid.partition("::")[0])
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
