@@ -7,6 +7,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 OUT ?= out/report
+# Processes that run tests: each takes about a core and 2 GB.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -48,7 +50,8 @@ demo: $(VENV)/demo-data/.complete
 
 test: $(VENV)/demo-data/.complete $(VENV)/sign/.installed
 	@tests/setup-system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -9,6 +9,37 @@ import pytest
 
 # Compile caches, progress bars and home folders of libraries: none of them belongs to a test.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# With `pytest -n` each process has about a core; threads of torch that wait for each other would take it from others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What the processes of `pytest -n` begin with; the many short files then fill the time that is left. Tests are handed
+# out file by file, those that look at the demo all to one process, which makes it once (docs/decisions/0006).
+LONG = ("demo", "tests/lab", "tests/compressors", "tests/harness/test_campaign_commands")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "alone: judges how busy this machine is; `make test` runs it after the others, one by one"
+    )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Which tests the processes of ``pytest -n`` do not tear apart."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        item.add_marker(pytest.mark.xdist_group(together(item)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups begin; without ``-n`` the order is that of the files."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: next((n for n, name in enumerate(LONG) if together(item).startswith(name)), 99))
+
+
+def together(item: pytest.Item) -> str:
+    """The name of the group that a test belongs to: that of the demo, or its file's."""
+    return "demo" if "demo" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from devices.errors import DeviceOffline
+from harness import cooling
 from harness.measuring import Outcome
 from harness.schedule import Task, earlier_rounds
 from tests.harness.simulated import SimulatedSession, Simulation, steady
@@ -157,7 +158,8 @@ def test_a_cell_that_fails_stops_no_other_and_is_stored_with_its_reason(tmp_path
     assert len(world.session.commands) == before
 
 
-def test_it_waits_until_cool_and_says_so(tmp_path: Path) -> None:
+def test_it_waits_until_cool_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooling, "POLL_S", 0.02)
     told: list[tuple[float, float]] = []
 
     class Watching:
@@ -174,8 +176,8 @@ def test_it_waits_until_cool_and_says_so(tmp_path: Path) -> None:
     task = world.task(repeats=1, cool_below_c=35.0)
     (measurement,) = world.measure(task, progress=Watching()).measurements
     assert told == [(40.0, 35.0)]
-    cooling = next(item for item in measurement.verdict.evidence if item.check == "cooling")
-    assert cooling.value is not None and cooling.value > 0
+    waited = next(item for item in measurement.verdict.evidence if item.check == "cooling")
+    assert waited.value is not None and waited.value > 0
     assert measurement.repeats[0].before is not None
     assert measurement.repeats[0].before.temperatures_c == {"cpu": 34.0}
 

@@ -38,6 +38,8 @@ from tests.tiny_model import write_tiny_tflite
 from zoo.measurement import Measurement, Repeat, RunnerRecord
 from zoo.stats import summarise
 
+pytestmark = pytest.mark.alone
+
 RECORDED = Path(__file__).parent / "recorded" / "quiet_run.json"
 TRIES = 8
 

@@ -22,6 +22,7 @@ BOARDS = {"lab-board-armv8": ("armv8", "aarch64"), "lab-board-armv7": ("armv7", 
 
 class OnBoard(TransportContract):
     name: str
+    emulated = True
 
     # One connection for all tests: a handshake under emulation takes longer than most of them.
     @pytest.fixture(scope="class")

@@ -26,6 +26,7 @@ from tests.lab.test_lab import command
 
 class OnPhone(AdbContract):
     name: str
+    emulated = True
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -26,12 +26,12 @@ def url(share: Path) -> Iterator[str]:
 
 
 def test_a_killed_pull_shows_nothing_half_and_is_gone_on_with(share: Path, url: str, tmp_path: Path) -> None:
-    done = pulls(tmp_path, url, 6, 1, publish_to=open_directory(share))
+    done = pulls(tmp_path, url, 4, 1, publish_to=open_directory(share))
     assert done.wrong == []
-    assert done.kills == 6
+    assert done.kills == 4
 
 
 def test_a_killed_push_shows_nothing_half_and_succeeds_again(share: Path, tmp_path: Path) -> None:
-    done = pushes(tmp_path, share.as_uri(), 6, 2)
+    done = pushes(tmp_path, share.as_uri(), 4, 2)
     assert done.wrong == []
-    assert done.kills == 6
+    assert done.kills == 4

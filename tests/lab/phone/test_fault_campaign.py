@@ -13,7 +13,7 @@ from devices.spec import DeviceSpec
 from tests.devices import sshd
 from tests.lab.phone.world import Worlds
 
-STEPS = 24
+STEPS = 16
 
 
 @pytest.fixture
