@@ -89,7 +89,7 @@ class Prune(Section):
         "ddpg-amc",
         "channels",
     ] = "uniform"
-    criterion: Literal["l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"] = "l1"
+    criterion: Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"] = "l1"
     target: PruneTarget | None = None
     channels: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     round_to: Annotated[int, Field(ge=1, le=1024)] = 1
