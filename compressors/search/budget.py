@@ -66,11 +66,13 @@ class Budget:
         whole, least = self.cost(self.full), self.cost(self.least)
         if not 0 < self.target < whole:
             share = self.target / whole
-            raise BadInput(f"the target leaves {share:.1%} of the whole cost; it must be above 0, below 100 %")
+            raise BadInput(
+                f"the target leaves {share:.1%} of the whole cost; more than 0 and less than 100 % can be asked for"
+            )
         if least > self.target + TOLERANCE * whole:
             raise BadInput(
-                f"the target leaves {self.target / whole:.1%} of the whole cost; at least {least / whole:.1%} stay when "
-                "every group keeps as little as it may",
+                f"the target leaves {self.target / whole:.1%} of the whole cost; at least {least / whole:.1%} stay "
+                "when every group keeps as little as it may",
                 hint=f"a target of at most {100 * (1 - least / whole):.1f} % removed, a smaller lowest share, "
                 "or a smaller round_to",
             )

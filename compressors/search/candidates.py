@@ -98,19 +98,20 @@ class Candidates:
     """
 
     def __init__(self, model: nn.Module, structure: Structure, how: How, batches: Iterable[Tensor], seed: int) -> None:
-        from compressors.steps.prune.reconstruct import Chooser, gather, layers_of
+        from compressors.steps.prune.reconstruct import Chooser, Solved, gather, layers_of
 
         self.model, self.structure = model, structure
         layers = layers_of(model, structure, pointwise_only=how == "magnitude")
         self.moments = gather(model, layers, batches, seed=seed) if layers else {}
         self.chooser = Chooser(model, structure, how, self.moments)
+        self._solve = Solved()
 
     def network(self, removed: Mapping[str, Sequence[int]]) -> nn.Module:
         """The network without some channels, what reads the others rebuilt."""
         from compressors.steps.prune.reconstruct import rebuilt
         from compressors.steps.prune.removal import without
 
-        made = rebuilt(self.model, self.structure, removed, self.moments)
+        made = rebuilt(self.model, self.structure, removed, self.moments, self._solve)
         return without(made, self.structure, removed).eval()
 
     def of(self, counts: Mapping[str, int]) -> nn.Module:

@@ -39,7 +39,7 @@ def iterative(problem: Problem) -> Solution:
     """Sensitivity curves again and again, a small step of the target each time, with training between (PaddleSlim 2.1).
 
     ``search.each`` is the share of what is left that a step removes, 7 % by default; ``search.between`` the training
-    after each step but the last, whose training is the step's own.
+    after each; without it ``finetune`` follows each but the last, which the step trains itself.
     """
     return _in_steps(problem, problem.options.search.each or 0.07)
 
@@ -55,6 +55,7 @@ def _in_steps(problem: Problem, each: float) -> Solution:
 
     base = problem.target.base
     targets = sensitivity.iterative_targets(1 - problem.target.limit / base, each)
+    between = problem.options.search.between
     network, structure = problem.model, problem.structure
     notes = []
     for number, removed in enumerate(targets, 1):
@@ -65,8 +66,8 @@ def _in_steps(problem: Problem, each: float) -> Solution:
         network = remove(network, structure.shape, gone, structure)
         structure = trace(network, structure.shape, problem.options.keep)
         told = f"step {number} of {len(targets)}, -{100 * removed:.1f} %: {told}"
-        if number < len(targets):
-            accuracy = problem.train(network, f"fine-tune {number} of {len(targets)}", problem.options.search.between)
+        if number < len(targets) or between is not None:
+            accuracy = problem.train(network, f"train {number} of {len(targets)}", between)
             told += f"; held-out top-1 {accuracy:.2f} % after training"
         notes.append(told)
     counts = {name: structure[name].channels for name in problem.structure.full()}
@@ -200,6 +201,13 @@ def _course(problem: Problem, lowest: float, *, round_up: bool, last_whole: bool
     return course_of(structure, budget, costs, lowest=lowest, round_up=round_up, last_whole=last_whole)
 
 
+def shortened(learner: Learner, episodes: int | None) -> Learner:
+    """The agent for a search of another length: as large a part of it at random as of the published one."""
+    if episodes is None or episodes >= learner.episodes:
+        return learner
+    return replace(learner, random=learner.random * episodes // learner.episodes)
+
+
 def _searched(
     problem: Problem, candidates: Candidates, environment: Environment, learner: Learner
 ) -> tuple[Counts, tuple[str, ...]]:
@@ -208,9 +216,10 @@ def _searched(
 
     settings = problem.options.search
     course = environment.course
+    course.bounded.settle(course.budget.full)  # a target that the rounding cannot meet is told before the search
     found = search(
         environment,
-        learner,
+        shortened(learner, problem.options.episodes),
         lambda counts: problem.evaluate(candidates.of(counts), settings.images) / 100,
         problem.folder / "search",
         problem.progress,

@@ -59,7 +59,7 @@ def test_a_settled_budget_keeps_what_already_fits() -> None:
 def test_targets_that_are_none(target: float) -> None:
     options = chain([50, 50])
     whole = chain_cost({"layer0": 50, "layer1": 50})
-    with pytest.raises(BadInput, match="above 0, below 100 %"):
+    with pytest.raises(BadInput, match="more than 0 and less than 100 %"):
         Budget(chain_cost, target * whole, options).check()
 
 

@@ -18,6 +18,7 @@ once, whatever the number of candidates.
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -367,8 +368,36 @@ def _input_sums(layer: nn.Module, weight: Tensor) -> Matrix:
     return np.asarray(torch.cat(parts).numpy())
 
 
+class Solved:
+    """Rebuilt weights that were computed already, by layer and kept inputs: a search that settles asks again and again.
+
+    The oldest are forgotten beyond ``limit`` bytes.
+    """
+
+    def __init__(self, limit: int = 1 << 28) -> None:
+        self.limit, self.held = limit, 0
+        self._weights: OrderedDict[tuple[str, bytes], Tensor] = OrderedDict()
+
+    def __call__(self, name: str, moments: Moments, kept: NDArray[np.int64], weight: Tensor) -> Tensor:
+        """As :func:`least_squares`, in the weight's type, for the layer ``name``."""
+        key = (name, kept.tobytes())
+        if key not in self._weights:
+            solved = torch.from_numpy(least_squares(moments, kept, weight)).to(weight.dtype)
+            self._weights[key] = solved
+            self.held += solved.nbytes
+        self._weights.move_to_end(key)
+        found = self._weights[key]
+        while self.held > self.limit and len(self._weights) > 1:
+            self.held -= self._weights.popitem(last=False)[1].nbytes
+        return found
+
+
 def rebuilt(
-    model: nn.Module, structure: Structure, removed: Mapping[str, Sequence[int]], moments: Mapping[str, Moments]
+    model: nn.Module,
+    structure: Structure,
+    removed: Mapping[str, Sequence[int]],
+    moments: Mapping[str, Moments],
+    solve: Solved | None = None,
 ) -> nn.Module:
     """A copy of a network, of the same size, whose layers make up for channels that are about to go.
 
@@ -377,17 +406,19 @@ def rebuilt(
         structure: of it.
         removed: group -> channels.
         moments: of the layers to rebuild; others stay as they are.
+        solve: remembers what was computed for this network before.
     """
     from compressors.steps.prune.removal import dropped
 
     inputs, _ = dropped(structure, {name: list(gone) for name, gone in removed.items()})
     made = copy.deepcopy(model)
+    solve = solve or Solved()
     with torch.no_grad():
         for name, gone in inputs.items():
             if name not in moments:
                 continue
             weight = made.get_submodule(name).get_parameter("weight")
             kept = np.array([index for index in range(moments[name].inputs) if index not in gone])
-            solved = torch.from_numpy(least_squares(moments[name], kept, weight)).to(weight.dtype)
+            solved = solve(name, moments[name], kept, weight)
             weight[:, torch.from_numpy(kept)] = solved.reshape(weight.shape[0], len(kept), *weight.shape[2:])
     return made
