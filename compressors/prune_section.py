@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from compressors.train_section import Train
 from pocketzoo.yamlfile import Section
 
+Criterion = Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random", "lasso"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 RUNS_DATA = ("sensitivity", "ddpg")  # protocols of these families evaluate candidates on the held-out split
 
@@ -70,10 +71,11 @@ class Distil(Section):
 class Prune(Section):
     """Channels are taken out of the network, which is then trained on.
 
-    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which go. The target is held
-    within 1 % of the network's cost. ``round_to``: what stays is a multiple of it. ``keep``: layers, or patterns of
-    layers (``backbone.*``), whose channels stay, besides those of ``prunable``, an architecture's published set.
-    ``iterations``: rounds of the iterative protocols. ``episodes``: of the searches.
+    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which go; ``lasso`` (PocketFlow)
+    also rebuilds by least squares what reads them. The target is held within 1 % of the network's cost. ``round_to``:
+    what stays is a multiple of it. ``keep``: layers, or patterns of layers (``backbone.*``), whose channels stay,
+    besides those of ``prunable``, an architecture's published set. ``iterations``: rounds of the iterative protocols.
+    ``episodes``: of the searches.
     """
 
     kind: Literal["prune"]
@@ -89,7 +91,7 @@ class Prune(Section):
         "ddpg-amc",
         "channels",
     ] = "uniform"
-    criterion: Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"] = "l1"
+    criterion: Criterion = "l1"
     target: PruneTarget | None = None
     channels: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     round_to: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -109,7 +111,7 @@ class Prune(Section):
     @property
     def looks(self) -> bool:
         """Whether it looks at training images without training."""
-        return self.criterion == "taylor" or self.protocol.startswith(RUNS_DATA)
+        return self.criterion in ("taylor", "lasso") or self.protocol.startswith(RUNS_DATA)
 
     @model_validator(mode="after")
     def _consistent(self) -> Prune:
@@ -121,6 +123,8 @@ class Prune(Section):
                 if self.target is not None
                 else f"protocol {self.protocol} needs a target: {{macs: 50}}, {{parameters: 50}} or {{speed_up: 2}}"
             )
+        if self.criterion == "lasso" and self.protocol != "uniform":
+            raise ValueError("criterion lasso goes with protocol uniform; the searches choose by it where it is theirs")
         if self.protocol == "iterative" and self.finetune is None:
             raise ValueError("protocol iterative trains between its rounds and needs a finetune section")
         if self.distil is not None and self.finetune is None:
