@@ -71,7 +71,7 @@ class Distil(Section):
 class Prune(Section):
     """Channels are taken out of the network, which is then trained on.
 
-    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which go; ``lasso`` (PocketFlow)
+    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which; ``lasso`` (PocketFlow)
     also rebuilds by least squares what reads them. The target is held within 1 % of the network's cost. ``round_to``:
     what stays is a multiple of it. ``keep``: layers, or patterns of layers (``backbone.*``), whose channels stay,
     besides those of ``prunable``, an architecture's published set. ``iterations``: rounds of the iterative protocols.
