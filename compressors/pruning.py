@@ -231,7 +231,7 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
         seed=stages.recipe.seed,
         progress=stages.progress,
         folder=own,
-        options=step,
+        options=step.model_copy(update={"keep": _keep(step)}),
         shape=stages.shape,
     )
 

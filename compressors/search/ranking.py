@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compressors.search.problem import Problem, Solution, Target
+from compressors.search.problem import TOLERANCE, Problem, Solution, Target, unreachable
 from compressors.steps.prune.criteria import Scorer, choose_until
 from compressors.steps.prune.structure import remove, trace
 
@@ -22,9 +22,17 @@ def _rank(problem: Problem, target: Target) -> dict[str, list[int]]:
     structure = problem.structure
     data = problem.batches(64, 4) if problem.criterion == "taylor" else None
     scorer = Scorer.of(problem.model, structure, problem.criterion, data, problem.seed)
-    return choose_until(
-        scorer.scores, structure, lambda kept: target.cost(structure, kept) <= target.limit, problem.round_to
+    removed = choose_until(
+        scorer.scores,
+        structure,
+        lambda kept: target.off(structure, kept) <= 0 or (problem.round_to > 1 and target.held(structure, kept)),
+        problem.round_to,
+        beyond=lambda kept: target.off(structure, kept) < -TOLERANCE,
     )
+    kept = {name: structure[name].channels - len(gone) for name, gone in removed.items()}
+    if not target.held(structure, kept):
+        raise unreachable(problem, {name: 1 for name in structure.full()}, kept)
+    return removed
 
 
 def iterative(problem: Problem) -> Solution:

@@ -118,61 +118,98 @@ def choose_until(
     reached: Callable[[Mapping[str, int]], bool],
     round_to: int = 1,
     steps: int = GLOBAL_STEPS,
+    beyond: Callable[[Mapping[str, int]], bool] | None = None,
 ) -> dict[str, list[int]]:
-    """:func:`choose_global` for any target: ``reached`` judges the kept counts."""
-    groups = {group.name: group for group in structure.prunable}
-    smallest = {name: _unit(group.channels, round_to, group.multiple) for name, group in groups.items()}
-    if not reached(smallest):
+    """:func:`choose_global` for any target: ``reached`` judges the kept counts.
+
+    ``beyond`` says that too much is gone. Where a whole step would end there, its channels go one by one, and those
+    that cost too much at once are passed over for the next in the ranking.
+    """
+    ranking = _Ranking(structure, round_to)
+    if not reached(ranking.smallest):
         raise WorkFailed(
             "the target cannot be reached by removing channels",
             detail=(
-                f"with the fewest channels in every group {structure.macs(smallest) / 1e6:.3g} M of "
+                f"with the fewest channels in every group {structure.macs(ranking.smallest) / 1e6:.3g} M of "
                 f"{structure.macs({}) / 1e6:.3g} M MACs stay",
             ),
             hint="a smaller target, a smaller round_to, or fewer layers in `keep`",
         )
     ask = scores if callable(scores) else lambda _removed: scores
-    removed: dict[str, list[int]] = {name: [] for name in groups}
-    total = sum(group.channels // group.multiple for group in groups.values())
+    _refuse_ties(ask({}), ranking.groups)
+    for step in range(1, steps + 1):
+        if reached(ranking.kept()):
+            break
+        number = ranking.left() - int(ranking.total * (1 - step / steps))
+        ranked = ranking.ranked(ask(ranking.removed))
+        taken = ranked[: max(0, number)]
+        for place in taken:
+            ranking.take(place)
+        if beyond is None or not beyond(ranking.kept()):
+            continue
+        for place in reversed(taken):
+            ranking.give_back(place)
+        for place in ranked:
+            ranking.take(place)
+            if beyond(ranking.kept()):
+                ranking.give_back(place)
+            elif reached(ranking.kept()):
+                break
+        break
+    return ranking.chosen()
 
-    def kept(gone: Mapping[str, Sequence[int]]) -> dict[str, int]:
+
+Place = tuple[float, int, int, str]  # score, the group's number, minus the channel's, the group's name
+
+
+class _Ranking:
+    """The channels of all groups, and which of them are gone. Channels of convolution groups count once."""
+
+    def __init__(self, structure: Structure, round_to: int) -> None:
+        self.groups = {group.name: group for group in structure.prunable}
+        self.smallest = {n: _unit(group.channels, round_to, group.multiple) for n, group in self.groups.items()}
+        self.removed: dict[str, list[int]] = {name: [] for name in self.groups}
+        self.total = sum(group.channels // group.multiple for group in self.groups.values())
+
+    def left(self) -> int:
+        return self.total - sum(len(gone) // self.groups[name].multiple for name, gone in self.removed.items())
+
+    def kept(self) -> dict[str, int]:
         found = {}
-        for name, group in groups.items():
-            stays = group.channels - len(gone[name])
-            unit = smallest[name]
+        for name, group in self.groups.items():
+            stays, unit = group.channels - len(self.removed[name]), self.smallest[name]
             # What a multiple cannot hold stays, so that no step goes further than its ranking.
-            found[name] = group.channels if not gone[name] else min(group.channels, -(-stays // unit) * unit)
+            found[name] = min(group.channels, -(-stays // unit) * unit)
         return found
 
-    first = True
-    step = 0
-    while not reached(kept(removed)):
-        step += 1
-        current = ask(removed)
-        if first:
-            _refuse_ties(current, groups)
-            first = False
-        gone_lanes = sum(len(gone) // groups[name].multiple for name, gone in removed.items())
-        number = total - gone_lanes - int(total * (1 - step / steps))
-        ranked: list[tuple[float, int, int, str]] = []
-        for order, (name, group) in enumerate(groups.items()):
-            lanes = current[name].view(group.multiple, -1)[0]
-            have = set(removed[name])
-            left = [index for index in range(len(lanes)) if index not in have]
+    def ranked(self, scores: Mapping[str, Tensor]) -> list[Place]:
+        """What may go, the least important first."""
+        places: list[Place] = []
+        for order, (name, group) in enumerate(self.groups.items()):
+            lanes = scores[name].view(group.multiple, -1)[0].tolist()
+            have = set(self.removed[name])
             # A group's last channels are not for the taking: its best ones stay out of the ranking.
-            free = sorted(left, key=lambda index: (float(lanes[index]), -index))
-            for index in free[: max(0, len(left) - smallest[name] // group.multiple)]:
-                ranked.append((float(lanes[index]), order, -index, name))
-        if not ranked:
-            raise WorkFailed("the target cannot be reached by removing channels", hint="a smaller target")
-        ranked.sort()
-        for _, _, negative, name in ranked[: max(1, number)]:
-            size = groups[name].channels // groups[name].multiple
-            removed[name] += [-negative + lane * size for lane in range(groups[name].multiple)]
-    stays = kept(removed)
-    # What rounding gives back are the channels that were removed last.
-    chosen = {name: sorted(gone[: groups[name].channels - stays[name]]) for name, gone in removed.items()}
-    return {name: gone for name, gone in chosen.items() if gone}
+            free = sorted((score, -index) for index, score in enumerate(lanes) if index not in have)
+            most = max(0, len(free) - self.smallest[name] // group.multiple)
+            places += [(score, order, negative, name) for score, negative in free[:most]]
+        return sorted(places)
+
+    def take(self, place: Place) -> None:
+        self.removed[place[3]] += self._channels(place)
+
+    def give_back(self, place: Place) -> None:
+        del self.removed[place[3]][-self.groups[place[3]].multiple :]
+
+    def chosen(self) -> dict[str, list[int]]:
+        """Without the channels that rounding gives back: those that were removed last."""
+        stays = self.kept()
+        found = {name: sorted(gone[: self.groups[name].channels - stays[name]]) for name, gone in self.removed.items()}
+        return {name: gone for name, gone in found.items() if gone}
+
+    def _channels(self, place: Place) -> list[int]:
+        group = self.groups[place[3]]
+        lane = group.channels // group.multiple
+        return [-place[2] + lane * number for number in range(group.multiple)]
 
 
 def _refuse_ties(scores: Mapping[str, Tensor], groups: Mapping[str, Group]) -> None:

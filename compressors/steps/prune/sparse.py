@@ -4,7 +4,8 @@ Each adds to the gradients after the backward pass; the optimizer's own weight d
 
     bn         strength x sign(gamma) on every batch norm (network slimming, Liu et al., 2017)
     greg       lambda_i x w for channel i; lambda_i starts at the strength and grows after each epoch by
-               growth x (max - I_i) / (max - min), I the group's l2 importance (Wang et al., 2021, arXiv:2012.09243)
+               growth x (max - I_i) / (max - min), I the group's l2 importance (Wang et al., 2021, arXiv:2012.09243);
+               convolutions and linear layers only: torch-pruning's addition to batch norm's gradient goes to a copy
     group-sl   strength x w x 2^(alpha x (max - I_i) / (max - min)), I the square root of the group's l2 importance,
                taken anew at every step (Fang et al., 2023, arXiv:2301.12900)
 
@@ -98,6 +99,8 @@ class GroupRegulariser:
                 if strengths is None:
                     continue
                 for share in self._shares_of(group, model):
+                    if share.axis is None and self.growing:
+                        continue
                     weight = model.get_submodule(share.layer).get_parameter("weight")
                     if weight.grad is not None:
                         weight.grad += weight.detach() * share.spread(strengths, weight)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from torch import nn
@@ -105,11 +106,14 @@ class Structure:
     other_parameters: int
     elsewhere: int
 
+    @cached_property
+    def _by_name(self) -> dict[str, Group]:
+        return {group.name: group for group in self.groups}
+
     def __getitem__(self, name: str) -> Group:
-        for group in self.groups:
-            if group.name == name:
-                return group
-        known = [group.name for group in self.groups]
+        if name in self._by_name:
+            return self._by_name[name]
+        known = list(self._by_name)
         close = did_you_mean(name, known)
         raise BadInput(
             f"no channel group {name!r} in this network",
