@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 
 from compressors import architectures
 from compressors.architectures.amc import HALF_FLOPS, HALF_TIME
-from compressors.counting import count
+from compressors.counting import count, file_macs
+from compressors.export import compare, export_tflite
 from compressors.steps.prune.removal import silence
 from compressors.steps.prune.spec import read_spec, reshape, spec_of, write_spec
 from compressors.steps.prune.structure import Structure, remove, trace
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.compressors import structures
 from tests.compressors.structures import NETWORKS, made, resnet20
+from zoo import tflite
 
 
 def removals(structure: Structure, share: float = 0.4) -> dict[str, list[int]]:
@@ -216,3 +219,17 @@ def test_a_spec_file_is_read_or_refused(anywhere: Path, content: bytes) -> None:
         assert error.where == str(anywhere)
     else:
         assert all(len(row) == 3 and min(row) >= 1 for row in found.values())
+
+
+@pytest.mark.parametrize("name", ["residual", "concat", "grouped"])
+def test_the_file_of_a_pruned_network_computes_what_the_network_does(name: str, tmp_path: Path) -> None:
+    model, shape = made(name)
+    pruned = remove(model, shape, removals(trace(model, shape)))
+    file = tmp_path / "pruned.tflite"
+    export_tflite(pruned, shape[-1], file, shape[1])
+    random = np.random.default_rng(0)
+    samples = [random.standard_normal((1, shape[2], shape[3], shape[1])).astype(np.float32) for _ in range(4)]
+    found = compare(pruned, file, iter(samples))
+    assert found.relative < 1e-4
+    assert found.same_top1 == 4
+    assert file_macs(tflite.inspect(file)) == count(pruned, shape).macs < count(model, shape).macs
