@@ -76,7 +76,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
     depends = {
         **training_depends(stages, before, how.train),
         "sparse": how.model_dump(exclude={"train"}),
-        "keep": _keep(step),
+        "keep": [step.keep, step.prunable],
         "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *PRUNE_CODE),
     }
 
@@ -85,7 +85,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         from compressors.steps.prune.structure import trace
 
         model = copy.deepcopy(stages.model(before))
-        regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step)), how)
+        regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step, model)), how)
         outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
         return {**before.result, **outcome, "nonzeros": _nonzeros(model)}
 
@@ -104,7 +104,6 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         "spec": before.result.get("spec"),
         "model": stages.recipe.model.model_dump(),
         "step": step.model_dump(exclude={"sparse", "finetune", "distil"}),
-        "keep": _keep(step),
         "shape": stages.shape,
         "seed": stages.recipe.seed,
         "data": [training.identity if training else None, held_out.identity if held_out else None],
@@ -192,10 +191,15 @@ def taught_by(teacher: torch.nn.Module, how: Distil, train: Train) -> Any:
     return objective
 
 
-def _keep(step: Prune) -> list[str]:
+def _keep(step: Prune, model: torch.nn.Module) -> list[str]:
+    """The step's own names and patterns, and the layers of its published set."""
+    from compressors.steps.prune.layers import WEIGHTED
     from compressors.steps.prune.sets import kept_by
 
-    return [*step.keep, *(kept_by(step.prunable) if step.prunable else ())]
+    if step.prunable is None:
+        return step.keep
+    names = [name for name, module in model.named_modules() if isinstance(module, WEIGHTED)]
+    return [*step.keep, *kept_by(step.prunable, names)]
 
 
 def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str) -> Problem:
@@ -203,7 +207,8 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
     from compressors.steps.prune.structure import trace
 
     model = copy.deepcopy(stages.model(before))
-    structure = trace(model, stages.shape, _keep(step))
+    keep = _keep(step, model)
+    structure = trace(model, stages.shape, keep)
     _ = structure.prunable  # an error where there is none
     evaluate = HeldOut(stages)
     target = target_of(step, structure)
@@ -231,7 +236,7 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
         seed=stages.recipe.seed,
         progress=stages.progress,
         folder=own,
-        options=step.model_copy(update={"keep": _keep(step)}),
+        options=step.model_copy(update={"keep": keep}),
         shape=stages.shape,
     )
 

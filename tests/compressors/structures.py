@@ -110,7 +110,7 @@ class Detector(nn.Module):
 
         self.backbone = nn.ModuleList([stage(3, 8), stage(8, 12), stage(12, 16)])
         self.yolo_block = nn.ModuleList([nn.Conv2d(16, 10, 1), nn.Conv2d(12 + 10, 10, 1), nn.Conv2d(8 + 10, 10, 1)])
-        self.tip = nn.ModuleList([nn.Conv2d(10, 14, 3, 1, 1) for _ in range(3)])
+        self.transition = nn.ModuleList([nn.Conv2d(10, 14, 3, 1, 1) for _ in range(3)])
         self.head = nn.ModuleList([nn.Conv2d(14, 3 * (5 + 4), 1) for _ in range(3)])
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
 
@@ -124,7 +124,7 @@ class Detector(nn.Module):
         for level, feature in enumerate(reversed(features)):
             taken = feature if route is None else torch.cat([self.up(route), feature], 1)
             route = torch.relu(self.yolo_block[level](taken))
-            found.append(self.head[level](torch.relu(self.tip[level](route))))
+            found.append(self.head[level](torch.relu(self.transition[level](route))))
         return found
 
 
@@ -193,6 +193,31 @@ class Fails(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.body(x)
         return out
+
+
+class Grey(nn.Module):
+    """For 28x28 grey images: a stem, a depthwise-separable layer, a residual block; learns Fashion-MNIST in seconds."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, 2, 1, groups=16, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.pointwise = nn.Sequential(nn.Conv2d(16, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.inner = nn.Sequential(
+            nn.Conv2d(32, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(),
+            nn.Conv2d(24, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32),
+        )  # fmt: skip
+        self.fc = nn.Linear(32, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pointwise(self.depthwise(self.stem(x)))
+        x = torch.relu(x + self.inner(x))
+        out: Tensor = self.fc(nn.functional.adaptive_avg_pool2d(x, (1, 1)).flatten(1))
+        return out
+
+
+def grey(classes: int = 10) -> nn.Module:
+    return Grey(classes)
 
 
 def spread(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -34,7 +34,7 @@ from compressors.train.loop import CHECKPOINT, train
 from compressors.train.task import Task
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput, WorkFailed
-from tests.compressors.structures import made
+from tests.compressors.structures import grey, made
 from tests.compressors.test_train import HOW, squares, weights_of
 from zoo import tflite
 
@@ -44,13 +44,13 @@ PARENT = """
 name: tiny
 title: a slice of Fashion-MNIST
 dataset: fashion-mnist
-model: {{architecture: mobilenetv1, options: {{classes: 10, width: 0.25, in_channels: 1, small_input: true}}}}
+model: {{architecture: "tests.compressors.structures:grey", options: {{classes: 10}}}}
 preprocessing: {{resize: null, crop: 28, mean: [0.286], std: [0.353]}}
 data:
   training: {{kind: fashion-mnist, folder: {folder}, limit: 2000, held_out: 0.2}}
   calibration: {{samples: 32}}
   evaluation: {{kind: fashion-mnist, dataset: fashion-mnist, split: test, limit: 500}}
-train: {{epochs: 3, batch: 32, lr: 0.05, warmup_epochs: 0.5}}
+train: {{epochs: 4, batch: 32, lr: 0.1, warmup_epochs: 0.5}}
 """
 STEP = "  - kind: prune\n"
 
@@ -93,9 +93,9 @@ def test_pruned_fine_tuned_and_quantized_in_a_chain(run: Callable[..., list[Prod
     assert artifact.parameters is not None and before.parameters is not None
     assert artifact.nonzeros is not None and artifact.nonzeros <= artifact.parameters < before.parameters
     assert file_macs(tflite.inspect(pruned.file)) == artifact.macs
-    assert artifact.size_bytes < 0.5 * before.size_bytes
+    assert artifact.size_bytes < before.size_bytes
     assert artifact.parent is not None and artifact.parent.relation == "pruned-quantized"
-    assert top1(pruned) > 30  # chance is 10; the training is minutes too short for more
+    assert top1(pruned) > 40  # chance is 10; the training is a matter of seconds
     assert "torch-pruning" in artifact.versions
     told = " ".join(artifact.notes)
     assert "taught by the unpruned network at temperature 2" in told
@@ -106,7 +106,7 @@ def test_pruned_fine_tuned_and_quantized_in_a_chain(run: Callable[..., list[Prod
     _, again = run(f"{STEP}    protocol: channels\n    channels:\n{listed}")
     assert again.artifact.macs == artifact.macs
     folder = next(f for f in (home / "cache" / "compress").iterdir() if (f / "channels.json").is_file())
-    network = reshape(load_network(), read_spec(folder / "channels.json"))
+    network = reshape(grey(), read_spec(folder / "channels.json"))
     load_into(network, folder / "model.safetensors", "tiny")
     assert count(network, (1, 1, 28, 28)).macs == artifact.macs
     # The file computes what the network does.
@@ -142,13 +142,17 @@ def test_sparse_learning_and_rounds_of_global_pruning(run: Callable[..., list[Pr
     ("step", "message"),
     [
         ("    target: {macs: 99.99}\n", "target MACs -99.99 % cannot be reached"),
-        ("    target: {macs: 50}\n    round_to: 64\n", "cannot be reached within 1 %"),
+        ("    target: {macs: 50}\n    round_to: 16\n", "cannot be reached within 1 %"),
         ("    target: {macs: 50}\n    keep: ['*']\n", "nothing in this network can be pruned"),
-        ("    protocol: channels\n    channels: {conv1.0: 8}\n", "nothing was removed"),
-        ("    protocol: channels\n    channels: {conv1.0: 9}\n", "conv1.0 cannot keep 9 channels: 1 to 8 are possible"),
-        ("    protocol: channels\n    channels: {conv1.1: 4}\n", "no channel group 'conv1.1'"),
+        ("    protocol: channels\n    channels: {stem.0: 16}\n", "nothing was removed"),
+        (
+            "    protocol: channels\n    channels: {stem.0: 17}\n",
+            "stem.0 cannot keep 17 channels: 1 to 16 are possible",
+        ),
+        ("    protocol: channels\n    channels: {stem.1: 4}\n", "no channel group 'stem.1'"),
         ("    target: {macs: 50}\n    prunable: paddlex\n", "no prunable set 'paddlex'"),
-        ("    target: {macs: 50}\n    keep: [features.13.*]\n", "keep: no layer"),
+        ("    target: {macs: 50}\n    prunable: paddlex-yolov3\n", "the set paddlex-yolov3 is of another network"),
+        ("    target: {macs: 50}\n    keep: [features.*]\n", "keep: no layer"),
     ],
 )
 def test_what_cannot_be_done_is_said(run: Callable[..., list[Product]], step: str, message: str) -> None:

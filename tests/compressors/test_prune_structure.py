@@ -18,6 +18,7 @@ from compressors.architectures.amc import HALF_FLOPS, HALF_TIME
 from compressors.counting import count, file_macs
 from compressors.export import compare, export_tflite
 from compressors.steps.prune.removal import silence
+from compressors.steps.prune.sets import kept_by
 from compressors.steps.prune.spec import read_spec, reshape, spec_of, write_spec
 from compressors.steps.prune.structure import Structure, remove, trace
 from pocketzoo.errors import BadInput, WorkFailed
@@ -85,7 +86,8 @@ def test_heads_are_outputs_and_a_kept_backbone_stays() -> None:
     model, shape = made("detector")
     structure = trace(model, shape)
     assert {g.name for g in structure.groups if not g.prunable} == {"head.0", "head.1", "head.2"}
-    only = trace(model, shape, ["backbone.*", "tip.*"])
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    only = trace(model, shape, kept_by("paddlex-yolov3", layers))
     assert {group.name for group in only.prunable} == {"yolo_block.0", "yolo_block.1", "yolo_block.2"}
     assert only["backbone.0.0"].why == "kept by the recipe"
     with pytest.raises(BadInput, match=r"backbone\.0\.0 cannot be pruned: kept by the recipe"):
