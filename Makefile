@@ -67,6 +67,7 @@ format: $(VENV)/.installed
 bench: demo
 	@tests/setup-system
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.prune_speed
 	$(BIN)/python -m benchmarks.fidelity
 	$(BIN)/python -m benchmarks.fidelity --threads 1,2 --foreign build/foreign-models
 	$(BIN)/python -m benchmarks.transfer
