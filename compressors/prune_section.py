@@ -10,6 +10,7 @@ from compressors.search.section import SearchSection
 from compressors.train_section import Train
 from pocketzoo.yamlfile import Section
 
+Criterion = Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random", "lasso"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
 TRAIN_BETWEEN = ("iterative", "sensitivity-iterative", "sensitivity-stepwise", "ddpg-pocketflow-groups")
 RUNS_DATA = ("sensitivity", "ddpg")  # protocols of these families evaluate candidates on the held-out split
@@ -72,12 +73,12 @@ class Distil(Section):
 class Prune(Section):
     """Channels are taken out of the network, which is then trained on.
 
-    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which go. The target is held
-    within 1 % of the network's cost. ``round_to``: what stays is a multiple of it. ``keep``: layers, or patterns of
-    layers (``backbone.*``), whose channels stay, besides those of ``prunable``, an architecture's published set.
-    ``iterations``: rounds of the iterative protocols. ``episodes``: of the searches,
-    whose other settings are in ``search``; the ddpg protocols choose channels in their authors' way and take no
-    criterion.
+    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which; ``lasso`` (PocketFlow)
+    also rebuilds by least squares what reads them. The target is held within 1 % of the network's cost. ``round_to``:
+    what stays is a multiple of it. ``keep``: layers, or patterns of layers (``backbone.*``), whose channels stay,
+    besides those of ``prunable``, an architecture's published set. ``iterations``: rounds of the iterative protocols.
+    ``episodes``: of the searches, whose other settings are in ``search``; the ddpg protocols choose channels in their
+    authors' way and take no criterion.
     """
 
     kind: Literal["prune"]
@@ -93,7 +94,7 @@ class Prune(Section):
         "ddpg-amc",
         "channels",
     ] = "uniform"
-    criterion: Literal["l1", "filter-l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"] = "l1"
+    criterion: Criterion = "l1"
     target: PruneTarget | None = None
     channels: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     round_to: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -114,7 +115,7 @@ class Prune(Section):
     @property
     def looks(self) -> bool:
         """Whether it looks at training images without training."""
-        return self.criterion == "taylor" or self.protocol.startswith(RUNS_DATA)
+        return self.criterion in ("taylor", "lasso") or self.protocol.startswith(RUNS_DATA)
 
     @model_validator(mode="after")
     def _consistent(self) -> Prune:
@@ -126,6 +127,8 @@ class Prune(Section):
                 if self.target is not None
                 else f"protocol {self.protocol} needs a target: {{macs: 50}}, {{parameters: 50}} or {{speed_up: 2}}"
             )
+        if self.criterion == "lasso" and self.protocol != "uniform":
+            raise ValueError("criterion lasso goes with protocol uniform; the searches choose by it where it is theirs")
         if self.protocol in TRAIN_BETWEEN and self.finetune is None and self.search.between is None:
             raise ValueError(f"protocol {self.protocol} trains between its rounds and needs a finetune section")
         if self.search.between is not None and self.protocol not in ("sensitivity-iterative", "sensitivity-stepwise"):
