@@ -1,0 +1,1 @@
+"""How many channels each group keeps: the protocols of the `prune` step, by name (see :mod:`.problem`)."""

@@ -1,0 +1,1 @@
+"""Channel pruning: structure, criteria, removal, and the compact network as a file."""
