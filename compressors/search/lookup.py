@@ -161,7 +161,7 @@ class Lookup:
             self._say(f"{len(doubtful)} layers stay doubtful ({_counted(e.verdict for e in doubtful)}); they are marked")
         values = {grid.geometry: {p: self.kept.layers[_key(grid.geometry, p)].value for p in grid.points} for grid in wanted}
         overhead = self.kept.layers[_key(OVERHEAD, OVERHEAD_AT)].value
-        return Predictor(tuple(parts), wanted, values, overhead)
+        return Predictor(tuple(parts), dict(full), {grid.geometry: grid for grid in wanted}, values, overhead)
 
     def network(self, what: str, name: str, file: Callable[[], Path], *, fresh: bool = False, repeats: int = 5) -> Entry:
         """A whole network's number, measured unless it is known.

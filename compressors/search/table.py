@@ -15,7 +15,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compressors.search.parts import ELEMENTWISE, KEEPING, Geometry, Part
 
@@ -151,40 +151,42 @@ class Predictor:
 
     Args:
         parts: of the network.
-        grids: that cover them.
+        full: group -> all of its channels; what a question leaves out is whole.
+        grids: that cover the parts.
         values: geometry -> point -> its cost.
         overhead: what starting a file takes; it is in every value once, and in a network once.
         bend: by networks that were measured whole.
     """
 
     parts: tuple[Part, ...]
-    grids: tuple[Grid, ...]
+    full: Mapping[str, int]
+    grids: Mapping[Geometry, Grid]
     values: Mapping[Geometry, Mapping[Point, float]]
     overhead: float = 0.0
     bend: Bend = Bend()
     _known: dict[tuple[int, int, int], float] = field(default_factory=dict, repr=False, compare=False)
 
-    def layer(self, part: Part, kept: Mapping[str, int]) -> float:
-        """One operator, without what starting a file takes."""
-        return self._cost(self.parts.index(part), *part.at(kept))
+    def layers(self, kept: Mapping[str, int] | None = None) -> list[float]:
+        """Each part in order, without what starting a file takes."""
+        counts = {**self.full, **(kept or {})}
+        return [self._cost(number, *part.at(counts)) for number, part in enumerate(self.parts)]
 
-    def sum(self, kept: Mapping[str, int]) -> float:
+    def sum(self, kept: Mapping[str, int] | None = None) -> float:
         """All operators one by one."""
-        return self.overhead + sum(self._cost(number, *part.at(kept)) for number, part in enumerate(self.parts))
+        return self.overhead + sum(self.layers(kept))
 
-    def __call__(self, kept: Mapping[str, int]) -> float:
+    def __call__(self, kept: Mapping[str, int] | None = None) -> float:
         """The network, bent by what was measured whole."""
         return self.bend(self.sum(kept))
 
     def bent(self, measured: Iterable[tuple[float, float]]) -> Predictor:
         """The same table under another bend."""
-        return Predictor(self.parts, self.grids, self.values, self.overhead, Bend.through(measured), self._known)
+        return replace(self, bend=Bend.through(measured))
 
     def _cost(self, number: int, read: int, made: int) -> float:
         key = number, read, made
         if key not in self._known:
             geometry = self.parts[number].geometry
-            grid = next(each for each in self.grids if each.geometry == geometry)
-            found = interpolate(grid, self.values[geometry], read, made)
+            found = interpolate(self.grids[geometry], self.values[geometry], read, made)
             self._known[key] = max(0.0, found - self.overhead)
         return self._known[key]
