@@ -153,7 +153,9 @@ def _summary(loaded: Loaded) -> dict[str, object]:
 
 
 def _steps(loaded: Loaded) -> str:
-    return ", ".join(f"{step.kind} {step.scheme}" for step in loaded.recipe.steps)
+    return ", ".join(
+        f"{step.kind} {step.scheme if step.kind == 'quantize' else step.protocol}" for step in loaded.recipe.steps
+    )
 
 
 def _document(product: Product, tag: str) -> dict[str, object]:

@@ -200,12 +200,15 @@ def needs_training_data(recipe: Recipe) -> bool:
         and training is not None
         and training.folder is not None
     )
-    return recipe.trains or any(step.max_drop is not None for step in recipe.steps) or calibrates_on_it
+    judges = any(step.max_drop is not None for step in recipe.quantizes) or any(step.looks for step in recipe.prunes)
+    # A pruning tells what it cost before training, where there are images to tell it by.
+    shown = bool(recipe.prunes) and training is not None and training.folder is not None
+    return recipe.trains or judges or calibrates_on_it or shown
 
 
 def needs_calibration(recipe: Recipe) -> bool:
     """Whether a step looks at calibration photos."""
-    return any(step.kind == "quantize" and step.scheme.startswith("static-") for step in recipe.steps)
+    return any(step.scheme.startswith("static-") for step in recipe.quantizes)
 
 
 def _shared(evaluation: Sequence[Path], calibration: Sequence[Path]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.cache import Finished, Result, code_digest
-from compressors.sections import Aware, Quantize, Train
+from compressors.sections import Aware, Quantize
 from compressors.stages import (
     ARCHITECTURE_CODE,
     DATA_CODE,
@@ -25,13 +25,14 @@ from compressors.stages import (
     Stages,
     versions,
 )
+from compressors.train_section import Train
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_bytes
 
 if TYPE_CHECKING:
     import torch
 
-    from compressors.train.loop import Outcome, Task
+    from compressors.train.task import Objective, Outcome, Regulariser, Task
 
 TRAIN_CODE = (HERE / "train",)
 TRAINERS = (*TORCH, "accelerate")
@@ -43,17 +44,17 @@ def train(stages: Stages, built: Finished) -> Finished:
     how = stages.recipe.train
     if how is None:
         raise ValueError("the recipe does not train")
-    depends = {**_depends(stages, built, how), "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE)}
+    depends = {**training_depends(stages, built, how), "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE)}
 
     def work(folder: Path) -> Result:
         import copy
 
         model = copy.deepcopy(stages.model(built))
-        outcome = _run(stages, model, how, "train", depends, folder)
+        outcome = run_training(stages, model, how, "train", depends, folder)
         return {**built.result, **outcome, "nonzeros": _nonzeros(model)}
 
-    done = stages.stage("train", depends, work, _note)
-    stages.notes.append(f"train: {_note(done.result)}, {_budget(how)}, seed {stages.recipe.seed}")
+    done = stages.stage("train", depends, work, training_note)
+    stages.notes.append(f"train: {training_note(done.result)}, {budget_told(how)}, seed {stages.recipe.seed}")
     return done
 
 
@@ -63,7 +64,7 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
     if how is None:
         raise ValueError("the step does not train")
     depends = {
-        **_depends(stages, trained, how.train),
+        **training_depends(stages, trained, how.train),
         "qat": how.model_dump(exclude={"train": {"checkpoint_steps"}}),
         "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *QUANTIZE_CODE),
     }
@@ -77,7 +78,7 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
 
         model = copy.deepcopy(stages.model(trained))
         names = prepare(model, torch.zeros(stages.shape), how)
-        outcome = _run(stages, model, how.train, "train with fake quantization", depends, folder)
+        outcome = run_training(stages, model, how.train, "train with fake quantization", depends, folder)
         learnt, dead = ranges(model, names), dead_channels(model)
         deploy(model, names)
         from compressors.checkpoint import write_state
@@ -85,10 +86,10 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
         write_state(model, folder / WEIGHTS)
         return {**trained.result, **outcome, "folded": True, "layers": names, "ranges": learnt, "dead": dead}
 
-    done = stages.stage("train with fake quantization", depends, work, _note)
+    done = stages.stage("train with fake quantization", depends, work, training_note)
     stages.notes.append(
         f"quantization-aware training: weights {how.weights}, activations {how.activations}, {how.bits} bits; "
-        f"{_note(done.result)}, {_budget(how.train)}"
+        f"{training_note(done.result)}, {budget_told(how.train)}"
     )
     if done.result["dead"]:
         stages.notes.append(
@@ -191,7 +192,8 @@ def _differences(how: Aware) -> list[str]:
     return notes
 
 
-def _depends(stages: Stages, before: Finished, how: Train) -> dict[str, Any]:
+def training_depends(stages: Stages, before: Finished, how: Train) -> dict[str, Any]:
+    """All that decides a training's result but its code."""
     section = stages.recipe.data.training
     training, held_out = stages.inputs.training, stages.inputs.held_out
     if section is None or training is None or held_out is None:
@@ -211,13 +213,21 @@ def _depends(stages: Stages, before: Finished, how: Train) -> dict[str, Any]:
     }
 
 
-def _run(
-    stages: Stages, model: torch.nn.Module, how: Train, title: str, depends: dict[str, Any], folder: Path
+def run_training(
+    stages: Stages,
+    model: torch.nn.Module,
+    how: Train,
+    title: str,
+    depends: dict[str, Any],
+    folder: Path,
+    *,
+    objective: Objective | None = None,
+    regulariser: Regulariser | None = None,
 ) -> Result:
-    """Train, in a folder of the training's own; its log becomes part of the stage."""
+    """Train, in a folder of the training's own; its weights and log go into ``folder``."""
     from compressors.data.batches import Augmentation
-    from compressors.train.loop import Task
     from compressors.train.loop import train as run
+    from compressors.train.task import Task
 
     section, inputs = stages.recipe.data.training, stages.inputs
     if section is None or inputs.training is None or inputs.held_out is None:
@@ -233,6 +243,8 @@ def _run(
         seed=stages.recipe.seed,
         augmentation=Augmentation(kind=section.augment, padding=section.padding, flip=section.flip),
         identity=key,
+        objective=objective,
+        regulariser=regulariser,
     )
     outcome: Outcome = run(model, task, own, stages.progress)
     from compressors.checkpoint import write_state
@@ -255,12 +267,14 @@ def _nonzeros(model: torch.nn.Module) -> int:
     return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
 
 
-def _note(result: Result) -> str:
+def training_note(result: Result) -> str:
+    """What came of a training, in a few words."""
     return (
         f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
         f"{result['accuracy']:.2f} % on the held-out split"
     )
 
 
-def _budget(how: Train) -> str:
+def budget_told(how: Train) -> str:
+    """A training's settings, in a few words."""
     return f"batch {how.batch}, {how.optimizer}, learning rate {how.lr:g} {how.schedule}, {how.precision}"

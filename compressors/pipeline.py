@@ -15,6 +15,7 @@ from compressors.cache import StageCache
 from compressors.inputs import Inputs, gather
 from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
+from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.stages import FILE, StageReport, Stages, versions
 from pocketzoo import __version__
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 RECORDED = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow", "safetensors")
 RECORDED_TRAINING = ("accelerate",)
+RECORDED_PRUNING = ("torch-pruning",)
+RELATIONS = {"prune": "pruned", "quantize": "quantized"}
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,19 @@ def _make(
     trained = built = stages.build()
     if recipe.trains_float:
         trained = train(stages, built)
-    made = stages.export(trained)
-    stages.compare(trained, made)
-    network = trained
-    for step in recipe.steps:
+    pruned = trained
+    for pruning in recipe.prunes:
+        pruned = prune(stages, pruned, pruning, trained)
+    made = stages.export(pruned)
+    stages.compare(pruned, made)
+    if recipe.prunes:
+        check_file(stages, pruned, made, trained)
+    network = pruned
+    for step in recipe.quantizes:
         if step.qat is None:
-            made = stages.quantize(trained, made, step)
+            made = stages.quantize(pruned, made, step)
         else:
-            network = learnt = aware(stages, trained, step)
+            network = learnt = aware(stages, pruned, step)
             exported = stages.export(learnt, "export what was learnt")
             stages.compare(learnt, exported)
             made = quantize_aware(stages, learnt, exported, step, made)
@@ -123,14 +131,16 @@ def _make(
         preprocessing=recipe.preprocessing.record(),
         accuracy=_accuracy(recipe, answers, parents_answers, sha256),
         macs=file_macs(facts),
-        parameters=built.result["parameters"],
-        nonzeros=trained.result["nonzeros"],
+        parameters=pruned.result["parameters"],
+        nonzeros=pruned.result["nonzeros"],
         parent=_parent(loaded, parent),
         recipe=RecipeRecord(name=name, digest=digest_of(text), text=text),
         versions={
             "pocketzoo": __version__,
             "python": platform.python_version(),
-            **versions(RECORDED + (RECORDED_TRAINING if recipe.trains else ())),
+            **versions(
+                RECORDED + (RECORDED_TRAINING if recipe.trains else ()) + (RECORDED_PRUNING if recipe.prunes else ())
+            ),
         },
         seed=recipe.seed,
         licence=recipe.licence,
@@ -159,7 +169,7 @@ def _parent(loaded: Loaded, parent: Product | None) -> Parent | None:
     if parent is None:
         return None
     own = loaded.recipe.steps[len(loaded.recipe.steps) - loaded.own_steps :]
-    relation = "-".join(dict.fromkeys("quantized" for step in own if step.kind == "quantize")) or "same-steps"
+    relation = "-".join(dict.fromkeys(RELATIONS[step.kind] for step in own)) or "same-steps"
     return Parent(digest=parent.artifact.digest, name=parent.artifact.name, relation=relation)
 
 

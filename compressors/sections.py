@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from compressors.prune_section import Prune
+from compressors.train_section import Train
 from pocketzoo.errors import BadInput
 from pocketzoo.yamlfile import Section
 from zoo.artifact import Preprocessing
@@ -143,46 +145,6 @@ class DataSection(Section):
     calibration: CalibrationSection | None = None
 
 
-class Train(Section):
-    """A training: optimizer, schedule, budget and what is kept.
-
-    ``lr`` is the learning rate after ``warmup_epochs`` of linear growth; ``cosine`` brings it to 0, ``step``
-    multiplies it by ``gamma`` after each of ``milestones`` (epochs), ``constant`` keeps it. ``batch`` counts the
-    images of one step on all devices together. ``keep: best`` takes the epoch with the best held-out accuracy, ``last``
-    the last one. ``early_stop`` ends after that many epochs without a better one. ``ema`` averages the weights.
-    """
-
-    epochs: Annotated[int, Field(ge=1, le=100_000)]
-    batch: Annotated[int, Field(ge=1)] = 256
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
-    keep: Literal["best", "last"] = "best"
-    early_stop: Annotated[int, Field(ge=1)] | None = None
-    checkpoint_steps: Annotated[int, Field(ge=1)] = 500
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Train:
-        if self.schedule == "step" and not self.milestones:
-            raise ValueError("schedule step needs milestones, such as [30, 60, 90]")
-        if self.milestones != sorted(set(self.milestones)):
-            raise ValueError(f"milestones must grow, found {self.milestones}")
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warm-up of {self.warmup_epochs:g} epochs in a training of {self.epochs}")
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov is for sgd with momentum")
-        return self
-
-
 class Aware(Section):
     """Quantization-aware training: what is simulated while training, and for how long.
 
@@ -233,6 +195,11 @@ class Quantize(Section):
     keep_float: list[str] = Field(default_factory=list)
     qat: Aware | None = None
 
+    @property
+    def trains(self) -> bool:
+        """Whether it trains the network."""
+        return self.qat is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> Quantize:
         if self.qat is None:
@@ -249,8 +216,7 @@ class Quantize(Section):
         return self
 
 
-# A union once there is a second kind; ``kind`` tells them apart.
-Step = Quantize
+Step = Annotated[Quantize | Prune, Field(discriminator="kind")]
 
 
 class StartSection(Section):
@@ -285,7 +251,17 @@ class Recipe(Section):
     @property
     def trains(self) -> bool:
         """Whether anything in it is trained, and so needs the training split."""
-        return self.trains_float or any(step.qat is not None for step in self.steps)
+        return self.trains_float or any(step.trains for step in self.steps)
+
+    @property
+    def prunes(self) -> list[Prune]:
+        """The steps that change the network; they come first."""
+        return [step for step in self.steps if step.kind == "prune"]
+
+    @property
+    def quantizes(self) -> list[Quantize]:
+        """The steps that change the file."""
+        return [step for step in self.steps if step.kind == "quantize"]
 
     @property
     def trains_float(self) -> bool:
@@ -306,6 +282,11 @@ class Recipe(Section):
             raise ValueError("a recipe that trains needs data.training (kind, folder)")
         if self.start is not None and self.train is None:
             raise ValueError("start says what a training begins with, and this recipe has no train section")
-        if any(step.max_drop is not None for step in self.steps) and self.data.training is None:
+        if any(step.max_drop is not None for step in self.quantizes) and self.data.training is None:
             raise ValueError("max_drop is judged on the held-out part of data.training, which this recipe lacks")
+        if any(step.looks for step in self.prunes) and self.data.training is None:
+            raise ValueError("this pruning looks at images of data.training, which this recipe lacks")
+        kinds = [step.kind for step in self.steps]
+        if kinds != sorted(kinds, key=["prune", "quantize"].index):
+            raise ValueError("a network is pruned before it is quantized: write the prune steps first")
         return self

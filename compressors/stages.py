@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMPARED = 8  # photos the exported file is compared with the network on
 FILE = "model.tflite"
 WEIGHTS = "model.safetensors"
+SPEC = "channels.json"
 HERE = Path(__file__).parent
 ARCHITECTURE_CODE = (HERE / "architectures", HERE / "checkpoint.py", HERE / "counting.py")
 DATA_CODE = (HERE / "data",)
@@ -359,6 +360,10 @@ class Stages:
             from compressors.checkpoint import load_into
 
             model = self.fresh_model()
+            if "spec" in made.result:
+                from compressors.steps.prune.spec import reshape
+
+                model = reshape(model, {name: tuple(row) for name, row in made.result["spec"].items()})
             if made.result.get("folded"):
                 from compressors.steps.quantize.aware import fold, layers
 

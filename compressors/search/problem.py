@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from compressors.progress import Progress
-    from compressors.sections import Train
     from compressors.steps.prune.structure import Structure
+    from compressors.train_section import Train
 
 TOLERANCE = 0.01  # of the network's cost: how far from the target a pruned network may be
 

@@ -3,6 +3,7 @@
     model.NAME        parameters and buffers, batch norm's counters and learnt ranges among them
     optimizer.N.NAME  the optimizer's tensors of parameter N
     ema.NAME, best.NAME   averaged weights, and the best epoch's
+    more.NAME         what else the training keeps: a regulariser's strengths
     header "state"    JSON: step, epochs done, accuracies, the optimizer's plain numbers, the digest of the settings
 
 The file appears by rename after it is on the disk, so a killed training leaves the previous one or this one, whole.
@@ -45,7 +46,13 @@ Tensors = dict[str, "torch.Tensor"]
 
 
 def save(
-    path: Path, position: Position, model: Tensors, optimizer: Mapping[str, Any], ema: Tensors, best: Tensors
+    path: Path,
+    position: Position,
+    model: Tensors,
+    optimizer: Mapping[str, Any],
+    ema: Tensors,
+    best: Tensors,
+    more: Tensors | None = None,
 ) -> None:
     """Write a checkpoint.
 
@@ -56,6 +63,7 @@ def save(
         optimizer: its ``state_dict()``; the parameter groups are not kept, they follow from the recipe.
         ema: averaged weights; empty without.
         best: the best epoch's state dict; empty before the first.
+        more: further tensors by name.
     """
     import torch
     from safetensors.torch import save as encode
@@ -69,7 +77,7 @@ def save(
                 tensors[f"optimizer.{key}"] = value
             else:
                 numbers[key] = value
-    for prefix, state in (("model", model), ("ema", ema), ("best", best)):
+    for prefix, state in (("model", model), ("ema", ema), ("best", best), ("more", more or {})):
         tensors.update({f"{prefix}.{name}": value for name, value in state.items()})
     # Each tensor gets memory of its own: safetensors refuses two names for one piece of it.
     content = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -77,11 +85,15 @@ def save(
     write_atomically(path, encode(content, metadata=header))
 
 
-def load(path: Path, settings: str) -> tuple[Position, Tensors, dict[int, dict[str, Any]], Tensors, Tensors] | None:
+Loaded = tuple[Position, Tensors, dict[int, dict[str, Any]], Tensors, Tensors, Tensors]
+
+
+def load(path: Path, settings: str) -> Loaded | None:
     """Read a checkpoint; None where there is none.
 
     Returns:
-        Position, model, optimizer state (without parameter groups), averaged weights, best weights.
+        Position, model, optimizer state (without parameter groups), averaged weights, best weights,
+        further tensors.
 
     Raises:
         BadInput: a damaged checkpoint, or one of a training with other settings.
@@ -109,7 +121,7 @@ def load(path: Path, settings: str) -> tuple[Position, Tensors, dict[int, dict[s
             where=str(path),
             hint=f"rm {path}, and the training begins anew",
         )
-    parts: dict[str, Tensors] = {"model": {}, "ema": {}, "best": {}}
+    parts: dict[str, Tensors] = {"model": {}, "ema": {}, "best": {}, "more": {}}
     slots: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         prefix, _, rest = name.partition(".")
@@ -121,4 +133,4 @@ def load(path: Path, settings: str) -> tuple[Position, Tensors, dict[int, dict[s
     for key, number_value in record["optimizer"].items():
         number, _, slot = key.partition(".")
         slots.setdefault(int(number), {})[slot] = number_value
-    return position, parts["model"], slots, parts["ema"], parts["best"]
+    return position, parts["model"], slots, parts["ema"], parts["best"], parts["more"]

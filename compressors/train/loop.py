@@ -7,13 +7,12 @@ and a checkpoint holds the rest.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compressors.data.batches import Augmentation, Batch, Loader
-from compressors.data.dataset import Dataset
+from compressors.data.batches import Batch, Loader
 from compressors.quiet import quiet
-from compressors.sections import Train
 from compressors.train import checkpoint, log
 from compressors.train.checkpoint import Position
 from compressors.train.schedule import learning_rate
+from compressors.train.task import Outcome, Task
+from compressors.train_section import Train
 from pocketzoo.errors import BadInput, WorkFailed
-from pocketzoo.files import sha256_bytes
-from zoo.artifact import Preprocessing
 
 if TYPE_CHECKING:
     from compressors.progress import Progress
@@ -40,55 +37,7 @@ LOG = "log.jsonl"
 LOOKED_AT = 20  # steps between looks at the loss: each look waits for the device
 JUDGED = 256  # held-out examples judged at once
 
-NONE = Augmentation()
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What to train on what.
-
-    ``title`` is told to the user; ``seed`` decides order, augmentation and dropout; ``identity`` adds to the settings
-    a checkpoint must agree with (which weights it began with). ``objective`` maps (network, inputs, labels) to the
-    loss; by default cross entropy with the section's label smoothing.
-    """
-
-    title: str
-    training: Dataset
-    held_out: Dataset
-    preprocessing: Preprocessing
-    how: Train
-    seed: int
-    augmentation: Augmentation = NONE
-    identity: str = ""
-    objective: Objective | None = None
-
-    @property
-    def settings(self) -> str:
-        """Digest of all that decides the result."""
-        parts = {
-            "how": self.how.model_dump(exclude={"checkpoint_steps"}),
-            "seed": self.seed,
-            "preprocessing": repr(self.preprocessing),
-            "augmentation": repr(self.augmentation),
-            "training": self.training.identity,
-            "held_out": self.held_out.identity,
-            "identity": self.identity,
-        }
-        return sha256_bytes(json.dumps(parts, sort_keys=True).encode())
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished training: ``kept`` is the epoch (from 1) whose weights the network has now; accuracies in percent."""
-
-    epochs: int
-    steps: int
-    kept: int
-    accuracy: float
-    last_accuracy: float
-    loss: float
-    resumed_at: int | None
+__all__ = ["CHECKPOINT", "LOG", "Outcome", "Task", "train"]
 
 
 def train(model: nn.Module, task: Task, folder: Path, progress: Progress) -> Outcome:
@@ -191,6 +140,8 @@ class _Loop:
             with self.accelerator.autocast():
                 loss = self._loss(inputs, labels)
             self.accelerator.backward(loss)
+            if self.task.regulariser is not None:
+                self.task.regulariser.after_backward(self.bare)
             self.optimizer.step()
             if how.ema is not None:
                 _average(self.ema, self.bare.state_dict(), how.ema)
@@ -212,6 +163,8 @@ class _Loop:
                 torch.distributed.broadcast(state, 0)
         with self._averaged():
             accuracy = self._judge()
+        if self.task.regulariser is not None:
+            self.task.regulariser.after_epoch(self.bare)
         at.epoch += 1
         at.loss.append(watch.mean)
         at.accuracy.append(accuracy)
@@ -282,9 +235,10 @@ class _Loop:
         if self.accelerator.is_main_process:
             # The losses of an epoch that is not finished travel along, so that its mean is the same after a resume.
             at = replace(self.position, loss=[*self.position.loss, *partial])
-            checkpoint.save(
-                self.checkpoint, at, self.bare.state_dict(), self.optimizer.state_dict(), self.ema, self.best
-            )
+            regulariser = self.task.regulariser
+            more = regulariser.state() if regulariser is not None else {}
+            slots = self.optimizer.state_dict()
+            checkpoint.save(self.checkpoint, at, self.bare.state_dict(), slots, self.ema, self.best, more)
 
     def _restore(self) -> int | None:
         found = checkpoint.load(self.checkpoint, self.task.settings)
@@ -292,7 +246,9 @@ class _Loop:
             if self.accelerator.is_main_process:
                 self.log.unlink(missing_ok=True)
             return None
-        self.position, model, slots, self.ema, self.best = found
+        self.position, model, slots, self.ema, self.best, more = found
+        if self.task.regulariser is not None:
+            self.task.regulariser.restore(more)
         self.bare.load_state_dict(model)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})

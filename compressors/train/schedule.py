@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compressors.sections import Train
+from compressors.train_section import Train
 
 
 def learning_rate(how: Train, step: int, steps_per_epoch: int) -> float:

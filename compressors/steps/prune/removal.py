@@ -87,37 +87,36 @@ def shrink(layer: nn.Module, inputs: Tensor | None, outputs: Tensor | None) -> N
         _slice(module, outputs, inputs)
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(layer, nn.modules.conv._ConvNd):
-        if _depthwise(module):
-            _slice(module, outputs, None)
-            module.groups = module.in_channels = module.out_channels = module.weight.shape[0]
-        elif _transposed(layer):
-            if outputs is not None and module.groups > 1:
-                outputs_in_group = outputs[outputs < module.out_channels // module.groups]
-            else:
-                outputs_in_group = outputs
-            _slice(module, inputs, outputs_in_group, bias=outputs)
-            module.in_channels = module.weight.shape[0]
-            module.out_channels = module.weight.shape[1] * module.groups
-        else:
-            if inputs is not None and module.groups > 1:
-                inputs = inputs[inputs < module.in_channels // module.groups]
-            _slice(module, outputs, inputs)
-            module.out_channels = module.weight.shape[0]
-            module.in_channels = module.weight.shape[1] * module.groups
-    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        if outputs is not None:
-            _keep(module, outputs, "weight", "bias", "running_mean", "running_var")
+        _shrink_convolution(module, inputs, outputs)
+    elif outputs is not None:
+        _keep(module, outputs, "weight", "bias", "running_mean", "running_var")
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             module.num_features = len(outputs)
-    elif isinstance(layer, nn.PReLU):
-        if outputs is not None:
-            _keep(module, outputs, "weight")
+        elif isinstance(layer, nn.PReLU):
             module.num_parameters = len(outputs)
-    elif isinstance(layer, nn.LayerNorm):
-        if outputs is not None:
-            _keep(module, outputs, "weight", "bias")
+        elif isinstance(layer, nn.LayerNorm):
             module.normalized_shape = (len(outputs),)
+        else:
+            raise TypeError(f"channels of a {type(layer).__name__} cannot be removed")
+
+
+def _shrink_convolution(module: Any, inputs: Tensor | None, outputs: Tensor | None) -> None:
+    if _depthwise(module):
+        _slice(module, outputs, None)
+        module.groups = module.in_channels = module.out_channels = module.weight.shape[0]
+    elif _transposed(module):
+        _slice(module, inputs, _of_first_group(outputs, module.out_channels, module.groups), bias=outputs)
+        module.in_channels = module.weight.shape[0]
+        module.out_channels = module.weight.shape[1] * module.groups
     else:
-        raise TypeError(f"channels of a {type(layer).__name__} cannot be removed")
+        _slice(module, outputs, _of_first_group(inputs, module.in_channels, module.groups))
+        module.out_channels = module.weight.shape[0]
+        module.in_channels = module.weight.shape[1] * module.groups
+
+
+def _of_first_group(channels: Tensor | None, of: int, groups: int) -> Tensor | None:
+    """A weight has one axis over the channels of a single convolution group; all groups keep the same places."""
+    return channels if channels is None or groups == 1 else channels[channels < of // groups]
 
 
 def sides(layer: nn.Module) -> tuple[int, int]:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from compressors.steps.prune.layers import ALONG, WEIGHTED
 from compressors.steps.prune.removal import shrink, sides
-from compressors.steps.prune.structure import ALONG, WEIGHTED
 from pocketzoo.errors import BadInput
 
 VERSION = 1
