@@ -87,7 +87,7 @@ def run_command(
 
     check_tag(tag)
     loaded = load(recipe, assignments)
-    check_extra()
+    check_packages()
     if onnx:
         from compressors.onnx import check_extra
         from pocketzoo.errors import BadInput
@@ -122,7 +122,7 @@ def run_command(
     say(f"next: harness run --device local --model {name}")
 
 
-def check_extra() -> None:
+def check_packages() -> None:
     """Refuse to begin where packages for compressing are missing.
 
     Raises:

@@ -25,6 +25,7 @@ from harness.results import Results
 from pocketzoo.errors import BadInput, Interrupted, PocketzooError, WorkFailed
 from pocketzoo.home import home
 from zoo.artifact import Artifact, FileRecord, Format
+from zoo.measurement import Measurement
 from zoo.meter import Batch, Identity, Piece, Way
 from zoo.programs import format_of
 from zoo.store import Store
@@ -37,7 +38,7 @@ TOLD = 10
 class _Unchecked(Kept):
     """Asks nothing of this machine: a lone layer has no answer that anybody uses."""
 
-    def host(self, model: Path, artifact_sha256: str, seed: int) -> Outputs | str:
+    def host(self, model: Path, artifact_sha256: str, seed: int) -> Outputs | str:  # noqa: ARG002
         return "a part of a network, measured for its cost alone"
 
 
@@ -47,7 +48,7 @@ class _Tenths:
     def __init__(self) -> None:
         self._steps, self._at, self._told = 0, 0, -1
 
-    def begin(self, steps: int, text: str) -> None:
+    def begin(self, steps: int, text: str) -> None:  # noqa: ARG002
         """The number of repeats there are now."""
         self._steps = steps
 
@@ -128,7 +129,9 @@ class HarnessMeter:
             BadInput: a file of a kind that is not measured, or an unknown device.
             Interrupted: Ctrl-C; what was measured is stored.
         """
-        measurements, known, impossible = {}, set(), []
+        measurements: dict[str, Measurement] = {}
+        known: set[str] = set()
+        impossible: list[str] = []
         error: PocketzooError | None = None
         for checked in (False, True):
             some = [piece for piece in pieces if piece.checked is checked]
@@ -161,7 +164,9 @@ class HarnessMeter:
         ended = {m.artifact_sha256: m for m in report.outcome.measurements}
         stopped: PocketzooError | None = report.error
         if report.stopped:
-            stopped = Interrupted("interrupted", detail=(f"{report.outcome.stored} repeats were measured and are kept",))
+            stopped = Interrupted(
+                "interrupted", detail=(f"{report.outcome.stored} repeats were measured and are kept",)
+            )
         reused = {m.artifact_sha256 for m in report.outcome.measurements if m.job_key in report.outcome.reused}
         if stopped is None and len(ended) < len({piece.sha256 for piece in pieces}) and not report.impossible:
             stopped = WorkFailed(f"{self._way.device} measured {len(ended)} of {len(pieces)} files")

@@ -83,7 +83,7 @@ def check_reachable(target: float, predictor: Predictor, least: Counts, unit: st
     if target < smallest:
         raise BadInput(
             f"{target:.4g} {unit} cannot be reached: with the fewest channels the search may leave, the network is "
-            f"predicted to take {smallest:.4g} {unit} of {predictor():.4g}",
+            f"predicted to take {smallest:.4g} {unit} of {predictor():.4g} {unit}",
             hint=f"a target above {smallest:.4g}, or a smaller --lowest",
         )
 

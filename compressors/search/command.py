@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from pocketzoo.command import inventory_option, print_json, reporting_options, say, tell
+
+if TYPE_CHECKING:
+    from zoo.measurement import Metric
 
 
 @click.command("search")
@@ -26,14 +29,22 @@ from pocketzoo.command import inventory_option, print_json, reporting_options, s
 )
 @click.option("--option", "options", multiple=True, metavar="K=V", help="A setting of the runner; repeatable.")
 @click.option(
-    "--max-measurements", type=click.IntRange(4, 100_000), default=300, show_default=True, help="Files measured at most."
+    "--max-measurements",
+    type=click.IntRange(4, 100_000),
+    default=300,
+    show_default=True,
+    help="Files measured at most.",
 )
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Networks measured whole.")
 @click.option("--episodes", type=click.IntRange(1, 100_000), help="Roll-outs of amc.  [default: 800]")
 @click.option("--images", type=click.IntRange(1), help="Held-out images that judge a candidate.  [default: all]")
-@click.option("--batches", type=click.IntRange(1), help="Batches of 50 images that amc rebuilds layers from.  [default: 60]")
+@click.option(
+    "--batches", type=click.IntRange(1), help="Batches of 50 images that amc rebuilds layers from.  [default: 60]"
+)
 @click.option("--lowest", type=float, default=0.2, show_default=True, help="The smallest share of a layer that stays.")
-@click.option("--round-to", type=click.IntRange(1, 1024), default=8, show_default=True, help="Channels are multiples of it.")
+@click.option(
+    "--round-to", type=click.IntRange(1, 1024), default=8, show_default=True, help="Channels are multiples of it."
+)
 @click.option("--keep", multiple=True, metavar="LAYER", help="A layer, or a pattern, whose channels stay; repeatable.")
 @click.option("--finetune-epochs", type=click.IntRange(1, 100_000), help="Of the recipe that is written.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -72,34 +83,21 @@ def search_command(
     where both differ by more than 5 % the table is corrected and the search goes on. Killed or cut off, the same
     command goes on from what was measured. The result is a recipe for `compress run`, its report beside it.
     """
-    from compressors.cli import check_extra
+    from compressors.cli import check_packages
     from compressors.search.found_recipe import check_out
     from pocketzoo.errors import BadInput
     from zoo.meter import Way, find_meter
 
     name = check_out(Path(out))
-    given = [target_latency_ms is not None, target_instructions is not None, share is not None]
-    if sum(given) != 1:
-        raise BadInput(
-            "give one target: --target-latency-ms, --target-instructions or --target", hint="--target 50%"
-        )
-    metric = metric or ("instructions" if target_instructions is not None else "latency")
-    if (target_instructions is not None) > (metric == "instructions") or (
-        target_latency_ms is not None and metric != "latency"
-    ):
-        raise BadInput(f"a target in another unit than --metric {metric}", hint="leave --metric out")
+    wanted = _target(target_latency_ms, target_instructions, share, metric)
     if not 0 < lowest < 1:
         raise BadInput(f"--lowest takes a share above 0 and below 1, not {lowest:g}")
-    target = target_latency_ms if target_latency_ms is not None else target_instructions
-    wanted = _share(share) if share is not None else None
-    if target is not None and not 0 < target < float("inf"):
-        raise BadInput(f"a target of {target:g} cannot be reached: it must be above 0")
-    check_extra()
+    check_packages()
     way = Way(
         device=device,
         threads=threads,
         abi=abi,
-        metric=metric,
+        metric=wanted.metric,
         options=_options(options),
         inventory=Path(inventory) if inventory else None,
     )
@@ -108,7 +106,7 @@ def search_command(
 
     from compressors.progress import OnStderr
     from compressors.recipe import load
-    from compressors.search.found_recipe import recipe_of, report_of, said, text_of, write_recipe, write_report
+    from compressors.search.found_recipe import report_of, text_of, write_found, write_report
     from compressors.search.proposals import Settings
     from compressors.search.steer import Asked, steer
     from compressors.search.subject import subject_of
@@ -118,24 +116,19 @@ def search_command(
     progress = OnStderr()
     try:
         subject = subject_of(loaded, progress, keep)
-        asked = Asked(protocol, target, wanted, settings, max_measurements, rounds)
+        asked = Asked(protocol, wanted.value, wanted.share, settings, max_measurements, rounds)
         steered = steer(subject, meter, asked, progress.say)
     finally:
         progress.close()
     path = Path(out)
     beside = path.with_name(f"{name}-uniform{path.suffix}") if steered.uniform else None
-    for file, each in ((path, steered.found), (beside, steered.uniform)):
-        if file is None or each is None:
-            continue
-        title = said(each.closed, steered.target, steered.unit)
-        where = f"on {device}, {threads} thread{'s' if threads > 1 else ''}, protocol {protocol}, seed {seed}"
-        document = recipe_of(file.stem, loaded, each.closed.best.counts, keep, title, finetune_epochs)
-        write_recipe(file, document, ["found by compress search", where])
+    where = f"on {device}, {threads} thread{'s' if threads > 1 else ''}, protocol {protocol}, seed {seed}"
+    write_found(path, beside, steered, loaded, keep, finetune_epochs, where)
     about = {
         "model": loaded.recipe.name,
         "device": device,
         "threads": threads,
-        "metric": metric,
+        "metric": wanted.metric,
         "protocol": protocol,
         "seed": seed,
         "episodes": episodes,
@@ -149,10 +142,32 @@ def search_command(
         print_json(report)
     else:
         tell(text_of(steered))
-    outcome, says = steered.found.closed.outcome, steered.found.closed.says
-    say(f"{outcome}: {says}; {steered.spent} measurements\nnext: compress run {path}")
-    if outcome != "reached":
+    closed = steered.found.closed
+    say(f"{closed.outcome}: {closed.says}; {steered.spent} measurements\nnext: compress run {path}")
+    if closed.outcome != "reached":
         raise click.exceptions.Exit(1)
+
+
+class _Wanted(NamedTuple):
+    """A target: a value in the metric's unit, or a share of what the unpruned network takes."""
+
+    metric: Metric
+    value: float | None
+    share: float | None
+
+
+def _target(latency_ms: float | None, instructions: float | None, share: str | None, metric: Metric | None) -> _Wanted:
+    from pocketzoo.errors import BadInput
+
+    if sum(each is not None for each in (latency_ms, instructions, share)) != 1:
+        raise BadInput("give one target: --target-latency-ms, --target-instructions or --target", hint="--target 50%")
+    found: Metric = metric or ("latency" if instructions is None else "instructions")
+    if (instructions is not None and found != "instructions") or (latency_ms is not None and found != "latency"):
+        raise BadInput(f"a target in another unit than --metric {found}", hint="leave --metric out")
+    value = latency_ms if latency_ms is not None else instructions
+    if value is not None and not 0 < value < float("inf"):
+        raise BadInput(f"a target of {value:g} cannot be reached: it must be above 0", hint="--target 50%")
+    return _Wanted(found, value, _share(share) if share is not None else None)
 
 
 def _share(text: str) -> float:

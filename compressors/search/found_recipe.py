@@ -30,7 +30,9 @@ def check_out(out: Path) -> str:
         BadInput: no name a recipe can have, or not a .yaml file in a folder that is there.
     """
     if out.suffix not in (".yaml", ".yml"):
-        raise BadInput(f"--out writes a recipe, a .yaml file, not {out.name!r}", hint=f"--out {out.stem or 'found'}.yaml")
+        raise BadInput(
+            f"--out writes a recipe, a .yaml file, not {out.name!r}", hint=f"--out {out.stem or 'found'}.yaml"
+        )
     if not out.absolute().parent.is_dir():
         raise BadInput("no such folder", where=str(out.absolute().parent), hint=f"mkdir -p {out.parent}")
     return check_name(out.stem)
@@ -67,6 +69,33 @@ def recipe_of(
         step["finetune"] = how
     parent = recipe.name if known is not None and known == loaded.path else str(loaded.path)
     return {"name": name, "title": says, "parent": parent, "seed": recipe.seed, "steps": [step]}
+
+
+def write_found(
+    path: Path,
+    beside: Path | None,
+    steered: Steered,
+    loaded: Loaded,
+    keep: tuple[str, ...],
+    epochs: int | None,
+    where: str,
+) -> None:
+    """Write the recipes of what was found and, beside it, of the uniform network.
+
+    Args:
+        path: of what was found.
+        beside: of the uniform network.
+        steered: the search.
+        loaded: the recipe of the unpruned network.
+        keep: layers whose channels stay.
+        epochs: see :func:`recipe_of`.
+        where: device and protocol, for a comment.
+    """
+    for file, each in ((path, steered.found), (beside, steered.uniform)):
+        if file is not None and each is not None:
+            title = said(each.closed, steered.target, steered.unit)
+            document = recipe_of(file.stem, loaded, each.closed.best.counts, keep, title, epochs)
+            write_recipe(file, document, ["found by compress search", where])
 
 
 def write_recipe(path: Path, document: Mapping[str, Any], comments: list[str]) -> None:
@@ -122,9 +151,7 @@ def candidate_record(found: Candidate, recipe: str) -> dict[str, Any]:
     }
 
 
-def report_of(
-    steered: Steered, about: Mapping[str, Any], recipe: str, uniform: str | None
-) -> dict[str, Any]:
+def report_of(steered: Steered, about: Mapping[str, Any], recipe: str, uniform: str | None) -> dict[str, Any]:
     """The whole search as one JSON document."""
     return {
         "schema": 1,

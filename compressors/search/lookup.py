@@ -97,7 +97,12 @@ class Lookup:
     """
 
     def __init__(
-        self, meter: Meter, identity: Identity, budget: Budget, say: Say = lambda _text: None, folder: Path | None = None
+        self,
+        meter: Meter,
+        identity: Identity,
+        budget: Budget,
+        say: Say = lambda _text: None,
+        folder: Path | None = None,
     ) -> None:
         self._meter, self.identity, self.budget, self._say = meter, identity, budget, say
         about = _described(identity)
@@ -152,18 +157,26 @@ class Lookup:
         )
         self._measure_layers(missing)
         again = [(g, p) for g, p in self._all(wanted) if self.kept.layers[_key(g, p)].doubtful]
-        again = [(g, p) for g, p in again if self.kept.layers[_key(g, p)].tries < 2][: max(0, self.budget.left - reserve)]
+        again = [(g, p) for g, p in again if self.kept.layers[_key(g, p)].tries < 2][
+            : max(0, self.budget.left - reserve)
+        ]
         if again:
             self._say(f"{len(again)} of them were disturbed and are measured again")
             self._measure_layers(again, fresh=True)
         doubtful = [e for g, p in self._all(wanted) if (e := self.kept.layers[_key(g, p)]).doubtful]
         if doubtful:
-            self._say(f"{len(doubtful)} layers stay doubtful ({_counted(e.verdict for e in doubtful)}); they are marked")
-        values = {grid.geometry: {p: self.kept.layers[_key(grid.geometry, p)].value for p in grid.points} for grid in wanted}
+            self._say(
+                f"{len(doubtful)} layers stay doubtful ({_counted(e.verdict for e in doubtful)}); they are marked"
+            )
+        values = {
+            grid.geometry: {p: self.kept.layers[_key(grid.geometry, p)].value for p in grid.points} for grid in wanted
+        }
         overhead = self.kept.layers[_key(OVERHEAD, OVERHEAD_AT)].value
         return Predictor(tuple(parts), dict(full), {grid.geometry: grid for grid in wanted}, values, overhead)
 
-    def network(self, what: str, name: str, file: Callable[[], Path], *, fresh: bool = False, repeats: int = 5) -> Entry:
+    def network(
+        self, what: str, name: str, file: Callable[[], Path], *, fresh: bool = False, repeats: int = 5
+    ) -> Entry:
         """A whole network's number, measured unless it is known.
 
         Args:
@@ -263,8 +276,10 @@ class Lookup:
 
     def _kept_all_the_same(self, error: PocketzooError, done: int, of: int) -> PocketzooError:
         error.detail = (*error.detail, f"{done} of {of} measurements are in the table {self.path}")
-        error.hint = f"the same command again; it goes on from the table ({error.hint})" if error.hint else (
-            "the same command again; it goes on from the table"
+        error.hint = (
+            f"the same command again; it goes on from the table ({error.hint})"
+            if error.hint
+            else ("the same command again; it goes on from the table")
         )
         return error
 

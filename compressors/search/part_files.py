@@ -47,7 +47,9 @@ def part_file(geometry: Geometry, read: int, made: int, copies: int = 1) -> byte
     random = np.random.default_rng(SEED)
     outputs, operators = [], []
     for number in range(copies):
-        constants = [file.constant(f"{number}/{n}", value) for n, value in enumerate(_constants(geometry, read, made, random))]
+        constants = [
+            file.constant(f"{number}/{n}", value) for n, value in enumerate(_constants(geometry, read, made, random))
+        ]
         outputs.append(file.tensor(f"{number}/out", _shape(geometry.made_rank, geometry.made, made)))
         operators.append(file.operator([*inputs, *constants], outputs[-1], geometry))
     model = file.model(code, geometry.version, inputs, outputs, operators)
@@ -66,10 +68,9 @@ def _shape(rank: int, area: tuple[int, int], channels: int) -> list[int]:
     return [1, *area, channels] if rank == 4 else [1] * (rank - 1) + [channels]
 
 
-def _constants(
-    geometry: Geometry, read: int, made: int, random: np.random.Generator
-) -> list[NDArray[np.generic]]:
+def _constants(geometry: Geometry, read: int, made: int, random: np.random.Generator) -> list[NDArray[np.generic]]:
     """Weight and bias, or what the file's operator reads besides: axes, paddings."""
+
     def noise(*shape: int) -> NDArray[np.generic]:
         spread = math.sqrt(2 / max(1, math.prod(shape[1:])))
         return (random.standard_normal(shape) * spread).astype(np.float32)

@@ -226,7 +226,7 @@ class _Graph:
         return () if shape is None else tuple(int(size) for size in shape)
 
     def is_float(self, index: int) -> bool:
-        return self._dtypes[self._tensors[index].type] == "float32"
+        return bool(self._dtypes[self._tensors[index].type] == "float32")
 
     def constant(self, index: int) -> bool:
         data = self._buffers[self._tensors[index].buffer].data
@@ -244,7 +244,7 @@ class _Graph:
                 groups = 0
             elif operator.name == "CONV_2D":
                 groups = max(1, before[-1] // weights[3])
-        constants = ()
+        constants: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
         if operator.name in KEEPING:
             constants = tuple(self._values(index) for index in operator.inputs[1:] if index >= 0)
         return Geometry(

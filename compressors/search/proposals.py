@@ -21,7 +21,7 @@ from pocketzoo.files import sha256_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compressors.pruning import HeldOut
+    from compressors.judging import HeldOut
     from compressors.search.subject import Subject
 
 WIDTHS = 512
@@ -42,7 +42,7 @@ class _Loose(Budget):
 
 @dataclass(frozen=True)
 class Settings:
-    """Of the proposals: the smallest share kept, multiples, roll-outs, judging images, batches to rebuild from, seed."""
+    """Of the proposals: smallest share kept, multiples, roll-outs, judging images, batches to rebuild from, seed."""
 
     lowest: float = 0.2
     round_to: int = 8
@@ -110,7 +110,7 @@ def amc(subject: Subject, evaluate: HeldOut, folder: Path, settings: Settings) -
         return made[0]
 
     def _inputs() -> Iterator[Tensor]:
-        from compressors.pruning import training_batches
+        from compressors.judging import training_batches
 
         count = settings.batches or BATCHES["magnitude"]
         return (images for images, _ in training_batches(subject.stages, 50, count))
@@ -118,7 +118,8 @@ def amc(subject: Subject, evaluate: HeldOut, folder: Path, settings: Settings) -
     def judged(counts: Mapping[str, int]) -> float:
         return evaluate(candidates().of(counts), settings.images) / 100
 
-    identity = f"{subject.identity}, amc, {settings.images} images, {settings.batches} batches, seed {settings.seed}"
+    judged_by = f"{settings.images} images, {settings.batches} batches, seed {settings.seed}"
+    identity = f"{subject.identity}, amc, {judged_by}"
     accuracy = Remembered(judged, folder / "candidates.jsonl", identity)
 
     def propose(cost: Predictor, target: float) -> dict[str, int]:
@@ -131,9 +132,7 @@ def amc(subject: Subject, evaluate: HeldOut, folder: Path, settings: Settings) -
         for part, each in zip(cost.parts, cost.layers(), strict=True):
             if part.layer is not None:
                 shares[part.layer] = shares.get(part.layer, 0.0) + each * scale
-        course = course_of(
-            subject.structure, budget, shares, lowest=settings.lowest, round_up=True, last_whole=False
-        )
+        course = course_of(subject.structure, budget, shares, lowest=settings.lowest, round_up=True, last_whole=False)
         found = search(
             AmcEnvironment(course, "accuracy"),
             AMC,

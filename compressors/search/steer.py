@@ -20,7 +20,7 @@ from pocketzoo.home import home
 from zoo.meter import Meter
 
 if TYPE_CHECKING:
-    from compressors.pruning import HeldOut
+    from compressors.judging import HeldOut
     from compressors.search.subject import Subject
 
 Protocol = Literal["uniform", "sensitivity", "amc"]
@@ -114,9 +114,7 @@ def steer(subject: Subject, meter: Meter, asked: Asked, say: Callable[[str], Non
             return lookup.network(_what(subject, counts), name, lambda: subject.export(counts, Path(folder)))
 
         def closed(propose: Propose) -> Candidate:
-            ended = close_in(
-                propose, measure, predictor, target, known, unit=unit, rounds=asked.rounds, say=say
-            )
+            ended = close_in(propose, measure, predictor, target, known, unit=unit, rounds=asked.rounds, say=say)
             return Candidate(ended, _top1(subject, ended.best.counts, evaluate))
 
         own = home() / "latency" / "searches" / subject.identity[:24]
@@ -155,14 +153,12 @@ def _what(subject: Subject, counts: Mapping[str, int]) -> str:
 
 
 def _evaluation(subject: Subject) -> HeldOut | None:
-    from compressors.pruning import HeldOut as Judge
+    from compressors.judging import HeldOut as Judge
 
     return Judge(subject.stages) if subject.stages.inputs.held_out is not None else None
 
 
-def _top1(
-    subject: Subject, counts: Mapping[str, int], evaluate: HeldOut | None
-) -> tuple[float, float, float] | None:
+def _top1(subject: Subject, counts: Mapping[str, int], evaluate: HeldOut | None) -> tuple[float, float, float] | None:
     """Top-1 in percent on the held-out split with its 95% interval, channels by L1, before any training."""
     from zoo.proportions import wilson
 

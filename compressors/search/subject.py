@@ -114,7 +114,9 @@ class Subject:
             )
 
 
-def subject_of(loaded: Loaded, progress: Progress, keep: Sequence[str] = (), cache: StageCache | None = None) -> Subject:
+def subject_of(
+    loaded: Loaded, progress: Progress, keep: Sequence[str] = (), cache: StageCache | None = None
+) -> Subject:
     """Build and train the network of a recipe (or take it out of the cache), and take it apart.
 
     Raises:

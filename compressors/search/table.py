@@ -126,7 +126,9 @@ class Bend:
         blocks: list[tuple[float, float, int]] = []
         for x, y in sorted(measured):
             block = (x, y, 1)
-            while blocks and (blocks[-1][1] / blocks[-1][2] >= block[1] / block[2] or blocks[-1][0] / blocks[-1][2] >= x):
+            while blocks and (
+                blocks[-1][1] / blocks[-1][2] >= block[1] / block[2] or blocks[-1][0] / blocks[-1][2] >= x
+            ):
                 before = blocks.pop()
                 block = (before[0] + block[0], before[1] + block[1], before[2] + block[2])
             blocks.append(block)
