@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from compressors.search.command import search_command
+from compressors.search.curve_command import curve_command
 from pocketzoo import command
 from pocketzoo.command import print_json, reporting_options, say, version_option
 
@@ -31,6 +32,7 @@ def group() -> None:
 
 version_option(group)
 group.add_command(search_command)
+group.add_command(curve_command)
 
 
 @group.command("list")
