@@ -117,7 +117,9 @@ def search_command(
     try:
         subject = subject_of(loaded, progress, keep)
         asked = Asked(protocol, wanted.value, wanted.share, settings, max_measurements, rounds)
+        progress.begin(f"{subject.name}: search on {device}")
         steered = steer(subject, meter, asked, progress.say)
+        progress.end(steered.found.closed.outcome)
     finally:
         progress.close()
     path = Path(out)

@@ -30,6 +30,8 @@ SCHEMA = 1
 POINTS = 3
 """Of each axis: the two ends, between which a search moves, and one between."""
 REPEATS = 3
+NETWORK_REPEATS = 5
+"""Processes of a layer, of a network: a network is what is held to, and five give an interval worth the name."""
 COUNTED = (1, 1, 1)
 """Warm-up, runs, processes where instructions are counted: a count repeats."""
 WARMUP = 10
@@ -184,7 +186,6 @@ class Lookup:
             name: as it is told.
             file: makes the file; called only where it must be measured.
             fresh: measure it again.
-            repeats: processes.
 
         Raises:
             BadInput: the budget is spent.
@@ -203,7 +204,7 @@ class Lookup:
             )
         path = file()
         counted = self.identity.metric == "instructions"
-        warmup, runs, repeats = COUNTED if counted else (WARMUP, 50, repeats)
+        warmup, runs, repeats = COUNTED if counted else (WARMUP, 50, NETWORK_REPEATS)
         digest = sha256_bytes(path.read_bytes())
         piece = Piece(path, digest, name, warmup, runs, repeats, checked=True)
         fresh = known is not None
