@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from compressors.search.section import SearchSection
 from compressors.train_section import Train
 from pocketzoo.yamlfile import Section
 
+Criterion = Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random", "lasso"]
 Percent = Annotated[float, Field(gt=0, lt=100)]
+TRAIN_BETWEEN = ("iterative", "sensitivity-iterative", "sensitivity-stepwise", "ddpg-pocketflow-groups")
 RUNS_DATA = ("sensitivity", "ddpg")  # protocols of these families evaluate candidates on the held-out split
 
 
@@ -70,10 +73,12 @@ class Distil(Section):
 class Prune(Section):
     """Channels are taken out of the network, which is then trained on.
 
-    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which go. The target is held
-    within 1 % of the network's cost. ``round_to``: what stays is a multiple of it. ``keep``: layers, or patterns of
-    layers (``backbone.*``), whose channels stay, besides those of ``prunable``, an architecture's published set.
-    ``iterations``: rounds of the iterative protocols. ``episodes``: of the searches.
+    ``protocol`` says how many each group keeps (``channels``: as listed), ``criterion`` which; ``lasso`` (PocketFlow)
+    also rebuilds by least squares what reads them. The target is held within 1 % of the network's cost. ``round_to``:
+    what stays is a multiple of it. ``keep``: layers, or patterns of layers (``backbone.*``), whose channels stay,
+    besides those of ``prunable``, an architecture's published set. ``iterations``: rounds of the iterative protocols.
+    ``episodes``: of the searches, whose other settings are in ``search``; the ddpg protocols choose channels in their
+    authors' way and take no criterion.
     """
 
     kind: Literal["prune"]
@@ -89,7 +94,7 @@ class Prune(Section):
         "ddpg-amc",
         "channels",
     ] = "uniform"
-    criterion: Literal["l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"] = "l1"
+    criterion: Criterion = "l1"
     target: PruneTarget | None = None
     channels: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     round_to: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -97,6 +102,7 @@ class Prune(Section):
     prunable: str | None = None
     iterations: Annotated[int, Field(ge=1, le=1000)] = 3
     episodes: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    search: SearchSection = SearchSection()
     sparse: Sparse | None = None
     finetune: Train | None = None
     distil: Distil | None = None
@@ -104,12 +110,12 @@ class Prune(Section):
     @property
     def trains(self) -> bool:
         """Whether it trains the network."""
-        return self.finetune is not None or self.sparse is not None
+        return self.finetune is not None or self.sparse is not None or self.search.between is not None
 
     @property
     def looks(self) -> bool:
         """Whether it looks at training images without training."""
-        return self.criterion == "taylor" or self.protocol.startswith(RUNS_DATA)
+        return self.criterion in ("taylor", "lasso") or self.protocol.startswith(RUNS_DATA)
 
     @model_validator(mode="after")
     def _consistent(self) -> Prune:
@@ -121,8 +127,16 @@ class Prune(Section):
                 if self.target is not None
                 else f"protocol {self.protocol} needs a target: {{macs: 50}}, {{parameters: 50}} or {{speed_up: 2}}"
             )
-        if self.protocol == "iterative" and self.finetune is None:
-            raise ValueError("protocol iterative trains between its rounds and needs a finetune section")
+        if self.criterion == "lasso" and self.protocol != "uniform":
+            raise ValueError("criterion lasso goes with protocol uniform; the searches choose by it where it is theirs")
+        if self.protocol in TRAIN_BETWEEN and self.finetune is None and self.search.between is None:
+            raise ValueError(f"protocol {self.protocol} trains between its rounds and needs a finetune section")
+        if self.search.between is not None and self.protocol not in ("sensitivity-iterative", "sensitivity-stepwise"):
+            raise ValueError(f"search.between is for the protocols in sensitivity steps, not for {self.protocol}")
+        if self.protocol.startswith("ddpg") and "criterion" in self.model_fields_set:
+            raise ValueError(f"protocol {self.protocol} chooses channels in its authors' way: leave criterion out")
+        if self.episodes is not None and not self.protocol.startswith("ddpg"):
+            raise ValueError(f"episodes are for the ddpg protocols, not for {self.protocol}")
         if self.distil is not None and self.finetune is None:
             raise ValueError("distil says what teaches while fine-tuning, and this step has no finetune section")
         return self

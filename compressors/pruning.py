@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from compressors.train_section import Train
 
 PRUNE_CODE = (HERE / "steps" / "prune", HERE / "search", HERE / "pruning.py")
+FOUND = ("sensitivity.json", "rollouts.jsonl")
 PRUNERS = (*TORCH, "torch-pruning")
 
 
@@ -111,8 +112,9 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         "code": code_digest(*ARCHITECTURE_CODE, *PRUNE_CODE),
         "versions": versions(PRUNERS),
     }
-    if step.protocol not in ("uniform", "global", "channels") and step.finetune is not None:  # may train within
-        depends["finetune"] = training_depends(stages, before, step.finetune)
+    within = step.finetune or step.search.between
+    if step.protocol not in ("uniform", "global", "channels") and within is not None:  # may train within
+        depends["finetune"] = training_depends(stages, before, within)
         depends["distil"] = step.distil.model_dump() if step.distil else None
         depends["training code"] = code_digest(*DATA_CODE, *TRAIN_CODE)
     key = sha256_bytes(json.dumps(depends, sort_keys=True).encode())
@@ -132,11 +134,16 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         write_spec(network, folder / SPEC)
         if stages.inputs.held_out is not None:
             result["accuracy_before_training"] = problem.evaluate(network)
+        for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
+            # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
+            shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
         shutil.rmtree(own)
         return {**result, "nonzeros": _nonzeros(network)}
 
     done = stages.stage(f"prune {step.protocol}", depends, work, _prune_note)
-    criterion = "" if step.protocol == "channels" else f", criterion {step.criterion}"
+    criterion = (
+        "" if step.protocol == "channels" or step.protocol.startswith("ddpg") else f", criterion {step.criterion}"
+    )
     rounded = f", multiples of {step.round_to}" if step.round_to > 1 else ""
     stages.notes.append(f"prune: protocol {step.protocol}{criterion}{rounded}; {_prune_note(done.result)}")
     stages.notes += [f"prune: {note}" for note in done.result["notes"]]

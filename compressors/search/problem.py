@@ -31,6 +31,12 @@ PROTOCOLS: dict[str, str] = {
     "global": "compressors.search.ranking:one_shot",
     "iterative": "compressors.search.ranking:iterative",
     "channels": "compressors.search.uniform:given",
+    "sensitivity": "compressors.search.ratios:one_shot",
+    "sensitivity-iterative": "compressors.search.ratios:iterative",
+    "sensitivity-stepwise": "compressors.search.ratios:stepwise",
+    "ddpg-pocketflow": "compressors.search.ratios:ddpg_pocketflow",
+    "ddpg-pocketflow-groups": "compressors.search.ratios:ddpg_pocketflow_groups",
+    "ddpg-amc": "compressors.search.ratios:ddpg_amc",
 }
 
 

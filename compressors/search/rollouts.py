@@ -1,8 +1,8 @@
 """A search by roll-outs: an agent prunes the network in the mind, the candidate is judged, the agent learns.
 
-The state folder holds ``evaluations.jsonl`` (each candidate's accuracy, as it comes) and ``agent.safetensors`` (the
-agent and the roll-outs behind it, every few roll-outs). A search that was killed goes on from there and ends with the
-same counts as one that was not.
+The state folder holds ``evaluations.jsonl`` (each candidate's accuracy, as it comes), ``agent.safetensors`` (the agent
+and the roll-outs behind it, every few roll-outs) and in the end ``rollouts.jsonl`` (all of them in order). A search
+that was killed goes on from there and ends with the same counts as one that was not.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pocketzoo.files import sha256_bytes, write_atomically
 
 CHECKPOINT = "agent.safetensors"
 EVALUATIONS = "evaluations.jsonl"
+ROLLOUTS = "rollouts.jsonl"
 VERSION = "1"
 TOLD = 50  # roll-outs between two lines of progress
 
@@ -141,6 +142,8 @@ class _Search:
                     f"roll-out {done} of {self.episodes}: best top-1 {best.accuracy:.2%} before fine-tuning, "
                     f"{len(self.evaluate)} candidates evaluated"
                 )
+        lines = "".join(json.dumps(asdict(found)) + "\n" for found in self.history)
+        write_atomically(self.checkpoint.with_name(ROLLOUTS), lines.encode())
         return Found(best=self._best(), history=tuple(self.history), candidates=len(self.evaluate))
 
     def _best(self) -> RollOut:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from compressors.search.problem import Problem, Solution, unreachable
 from compressors.steps.prune.criteria import kept_of
 from pocketzoo.errors import BadInput
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 HALVINGS = 40
+LASSO_BATCH, LASSO_BATCHES = 50, 30  # PocketFlow looks at 30 batches
 
 
 def uniform(problem: Problem) -> Solution:
     """Every group loses the same share of its channels (PaddleSlim's uniform pruning, PocketFlow's uniform ratios).
 
     The share is bisected; rounding to whole channels makes the cost a staircase, so of the last two steps the nearer
-    is taken.
+    is taken. With criterion ``lasso`` the channels are chosen by LASSO, layer after layer, and what reads them is
+    rebuilt by least squares (PocketFlow's ChannelPrunedLearner).
 
     Raises:
         WorkFailed: no ratio comes within 1 % of the target; what is reachable is said.
@@ -36,8 +42,16 @@ def uniform(problem: Problem) -> Solution:
     )
     if not target.held(structure, nearest):
         raise unreachable(problem, smallest, nearest)
-    share = 100 * (low + high) / 2
-    return Solution(nearest, notes=(f"uniform: {share:.2f} % of the channels of every group removed",))
+    notes = (f"uniform: {100 * (low + high) / 2:.2f} % of the channels of every group removed",)
+    if problem.criterion != "lasso":
+        return Solution(nearest, notes=notes)
+    from compressors.search.candidates import prune_in_turn
+
+    def inputs() -> list[Tensor]:
+        return [images for images, _ in problem.batches(LASSO_BATCH, LASSO_BATCHES)]
+
+    network, removed = prune_in_turn(problem.model, structure, nearest, inputs, problem.seed)
+    return Solution(nearest, network=network, removed=removed, notes=notes)
 
 
 def at_ratio(problem: Problem, ratio: float) -> dict[str, int]:

@@ -13,7 +13,8 @@ from torch import nn
 
 from compressors.search.candidates import Candidates, prune_in_turn
 from compressors.steps.prune import reconstruct
-from compressors.steps.prune.reconstruct import Chooser, Lasso, contributions, gather, layers_of, least_squares, rebuilt
+from compressors.steps.prune.reconstruct import Chooser, gather, layers_of, rebuilt
+from compressors.steps.prune.regression import Lasso, Moments, contributions, least_squares
 from compressors.steps.prune.structure import remove, trace
 from pocketzoo.errors import WorkFailed
 
@@ -52,14 +53,14 @@ def test_moments_are_those_of_what_the_layer_sees() -> None:
 
 
 def problem(seed: int, c: int = 5, area: int = 1, outputs: int = 3, rows: int = 200) -> tuple[
-    np.ndarray, np.ndarray, torch.Tensor, reconstruct.Moments
+    np.ndarray, np.ndarray, torch.Tensor, Moments
 ]:  # fmt: skip
     """X (rows, c x area), Y (rows, outputs), the weights Y was made with (and noise), and the moments."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((rows, c * area)) @ random.standard_normal((c * area, c * area))
     w = random.standard_normal((outputs, c, area)) * random.uniform(0.1, 2, (1, c, 1))
     y = x @ w.reshape(outputs, -1).T + 0.1 * random.standard_normal((rows, outputs))
-    return x, y, torch.from_numpy(w), reconstruct.Moments(c, area, outputs, x.T @ x, x.T @ y, rows)
+    return x, y, torch.from_numpy(w), Moments(c, area, outputs, x.T @ x, x.T @ y, rows)
 
 
 @pytest.mark.parametrize("area", [1, 4])
@@ -124,7 +125,7 @@ def test_dead_channels_go_first_and_copies_do_no_harm() -> None:
     x, y, w, _ = problem(1, c=6)
     x[:, 2] = 0
     x[:, 4] = x[:, 3]
-    moments = reconstruct.Moments(6, 1, 3, x.T @ x, x.T @ y, len(x))
+    moments = Moments(6, 1, 3, x.T @ x, x.T @ y, len(x))
     lasso = Lasso(*contributions(moments, w))
     assert 2 not in lasso.choose(5)
     assert lasso.choose(6).tolist() == list(range(6))

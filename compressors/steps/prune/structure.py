@@ -150,9 +150,10 @@ class Structure:
                 raise BadInput(f"{name} cannot be pruned: {group.why}", hint=f"leave {name} out, or give it all of its "
                                f"{group.channels} channels")  # fmt: skip
             if not 1 <= number <= group.channels or number % group.multiple:
-                of = f" and multiples of {group.multiple}" if group.multiple > 1 else ""
+                of = f", multiples of {group.multiple}," if group.multiple > 1 else ""
                 raise BadInput(
-                    f"{name} cannot keep {number} channels", hint=f"between 1 and {group.channels}{of} are possible"
+                    f"{name} cannot keep {number} channels: 1 to {group.channels}{of} are possible",
+                    hint="check `channels`",
                 )
 
     def layer_channels(self, kept: Mapping[str, int]) -> dict[str, tuple[int, int]]:
