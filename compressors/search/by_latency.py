@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from compressors.search.lookup import Entry
+from compressors.search.lookup import Entry, Spent
 from compressors.search.table import Predictor
 from pocketzoo.errors import BadInput
 
@@ -115,6 +115,9 @@ def close_in(
 
     Returns:
         Also where the target was missed; the outcome says so.
+
+    Raises:
+        Spent: the budget had no room for a single network.
     """
     tried: list[Round] = []
     for number in range(rounds):
@@ -123,7 +126,13 @@ def close_in(
         if any(dict(one.counts) == dict(counts) for one in tried):
             say("the corrected table proposes a network that was measured already: there is nothing nearer to try")
             break
-        entry = measure(counts)
+        try:
+            entry = measure(counts)
+        except Spent as spent:
+            if not tried:
+                raise
+            say(f"{spent.what}: the nearest that was measured is what there is")
+            break
         total = now.sum(counts)
         found = Round(counts, total, now(counts), entry)
         tried.append(found)

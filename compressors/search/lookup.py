@@ -74,6 +74,10 @@ class Kept(Struct, kw_only=True, forbid_unknown_fields=True):
     networks: dict[str, Entry] = {}
 
 
+class Spent(BadInput):
+    """The budget has no room for what is asked."""
+
+
 @dataclass
 class Budget:
     """Measurements one command may make. A measurement is one file, with all its processes."""
@@ -188,7 +192,7 @@ class Lookup:
             fresh: measure it again.
 
         Raises:
-            BadInput: the budget is spent.
+            Spent: the budget is.
             DeviceUnavailable: the device was lost.
             WorkFailed: it cannot be measured there.
         """
@@ -197,7 +201,7 @@ class Lookup:
         if known is not None and not (fresh or (known.doubtful and known.tries < 2 and self.budget.left)):
             return known
         if not self.budget.left:
-            raise BadInput(
+            raise Spent(
                 f"the budget of {self.budget.most} measurements is spent",
                 where=self.identity.device,
                 hint=f"--max-measurements {self.budget.most + 10}; what was measured is known",

@@ -97,7 +97,7 @@ def steer(subject: Subject, meter: Meter, asked: Asked, say: Callable[[str], Non
     # Before hundreds of layers: what can be said of the target already.
     check_target(target, base, unit)
     predictor = lookup.cover(
-        subject.parts.parts, least, subject.full, reserve=loops * 2, round_to=asked.settings.round_to
+        subject.parts.parts, least, subject.full, reserve=loops * (asked.rounds + 1), round_to=asked.settings.round_to
     )
     known = [(predictor.sum(), base.value)]
     say(

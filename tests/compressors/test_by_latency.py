@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from compressors.search.by_latency import check_reachable, check_target, close_in
-from compressors.search.lookup import Entry
+from compressors.search.lookup import Entry, Spent
 from compressors.search.parts import Channels, Geometry, Part
 from compressors.search.table import Predictor, grids
 from pocketzoo.errors import BadInput
@@ -103,6 +103,23 @@ def test_a_disturbed_measurement_at_the_target_is_not_held_to() -> None:
     ended = close_in(even, device, table(), 5.0, [(table().sum(), table().sum())])
     assert ended.outcome == "cannot tell"
     assert "contended" in ended.says
+
+
+def test_a_spent_budget_ends_the_loop_with_what_was_measured() -> None:
+    device = Device(cache)
+    base = device(FULL)
+    told: list[str] = []
+
+    def measure(counts: Mapping[str, int]) -> Entry:
+        if len(device.measured) > 1:
+            raise Spent("the budget of 2 measurements is spent")
+        return device(counts)
+
+    ended = close_in(even, measure, table(), base.value * 0.5, [(table().sum(), base.value)], say=told.append)
+    assert len(ended.rounds) == 1
+    assert any("budget of 2 measurements is spent" in line for line in told)
+    with pytest.raises(Spent):
+        close_in(even, measure, table(), base.value * 0.5, [(table().sum(), base.value)])
 
 
 @pytest.mark.parametrize(("target", "says"), [(0, "above 0"), (-3, "above 0"), (float("nan"), "above 0")])
