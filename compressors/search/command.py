@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,7 +146,10 @@ def search_command(
     else:
         tell(text_of(steered))
     closed = steered.found.closed
-    say(f"{closed.outcome}: {closed.says}; {steered.spent} measurements\nnext: compress run {path}")
+    # The recipe names its parent, which knows nothing of --set.
+    again = "".join(f" --set {shlex.quote(each)}" for each in assignments)
+    say(f"{closed.outcome}: {closed.says}; {steered.spent} measurements")
+    say(f"next: compress run {shlex.quote(str(path))}{again}")
     if closed.outcome != "reached":
         raise click.exceptions.Exit(1)
 

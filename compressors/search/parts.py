@@ -18,8 +18,8 @@ WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 ELEMENTWISE = ("ADD", "MUL", "SUB", "DIV", "MAXIMUM", "MINIMUM")
 # One activation in, as many channels out.
 KEEPING = (
-    "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "PADV2", "RELU", "RELU6", "RELU_N1_TO_1", "HARD_SWISH", "LOGISTIC",
-    "TANH", "SOFTMAX", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "PRELU", "LEAKY_RELU", "ELU", "GELU",
+    "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "PAD", "RELU", "RELU6", "RELU_N1_TO_1", "HARD_SWISH", "LOGISTIC",
+    "TANH", "SOFTMAX", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "LEAKY_RELU", "ELU", "GELU",
 )  # fmt: skip
 # They move no numbers, or are joined to what is beside them; with everything else, the whole network tells their cost.
 FREE = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -156,8 +156,12 @@ def read_parts(file: Path, layers: Mapping[str, str], outputs: Mapping[str, str]
             known[index] = made
         if operator.name in FREE:
             continue
-        if operator.name in (*WEIGHTED, *ELEMENTWISE, *KEEPING) and taken and graph.is_float(out):
-            parts.append(Part(graph.geometry(operator, taken), forms[0], made, layer))
+        looked_up = operator.name in (*WEIGHTED, *ELEMENTWISE, *KEEPING) and bool(taken) and graph.is_float(out)
+        if operator.name in KEEPING and forms[:1] != [made]:  # channels of zeros, beside a shortcut
+            looked_up = False
+        if looked_up:
+            read = made if operator.name in ELEMENTWISE else forms[0]
+            parts.append(Part(graph.geometry(operator, taken), read, made, layer))
         else:
             others[operator.name] = others.get(operator.name, 0) + 1
     return Parts(tuple(parts), others)
@@ -179,6 +183,8 @@ def _following(name: str, forms: list[Channels], graph: _Graph, taken: list[int]
     form = max(forms, key=lambda each: len(each.groups)) if name in ELEMENTWISE else forms[0]
     if before == has or name in ELEMENTWISE:
         return form
+    if name == "PAD" and has > before:
+        return form.plus(Channels(has - before))
     if before and has % before == 0 and name in (*FREE, "DEPTHWISE_CONV_2D"):
         return form.times(has // before)
     return Channels(has) if not form.groups else form
@@ -235,6 +241,8 @@ class _Graph:
     def geometry(self, operator: _Operator, taken: list[int]) -> Geometry:
         """What decides its cost besides channels."""
         before, after = self.shape(taken[0]), self.shape(operator.outputs[0])
+        if operator.name in ELEMENTWISE:  # one side may be spread over the other
+            before = after
         kernel, groups = (0, 0), 1
         if operator.name in WEIGHTED:
             weights = self.shape(operator.inputs[1])

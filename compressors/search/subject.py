@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from compressors.search.parts import Parts, read_parts
 from compressors.stages import FILE, Stages
-from pocketzoo.errors import WorkFailed
+from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_bytes
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def subject_of(
     """Build and train the network of a recipe (or take it out of the cache), and take it apart.
 
     Raises:
-        BadInput: files the recipe needs are missing.
+        BadInput: files the recipe needs are missing, or it compresses already.
         WorkFailed: it cannot be traced, or nothing of it can be pruned.
     """
     from compressors.cache import StageCache as Cache
@@ -130,6 +130,12 @@ def subject_of(
     from compressors.steps.quantize.layers import nodes_of
     from pocketzoo.home import home
 
+    if loaded.recipe.steps:
+        raise BadInput(
+            f"{loaded.recipe.name} has steps of its own; a search begins with the network as it was trained",
+            where=str(loaded.path),
+            hint=f"--model {loaded.parent.recipe.name if loaded.parent else 'a recipe without steps'}",
+        )
     stages = Stages(loaded.recipe, gather(loaded), progress, cache or Cache(home() / "cache" / "compress"), set())
     trained = stages.build()
     if loaded.recipe.trains_float:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from compressors import architectures
 from compressors.counting import file_macs
+from compressors.export import export_tflite
 from compressors.search.part_files import part_file
 from compressors.search.parts import Channels, Geometry, read_parts
 from compressors.search.table import OVERHEAD, OVERHEAD_AT
@@ -78,6 +80,29 @@ def test_channels_follow_the_groups_that_decide_them(network: torch.nn.Module, f
         if part.layer is not None:
             assert part.at(kept) == expected[part.layer], part.layer
     assert sum(part.geometry.macs(*part.at(kept)) for part in found.parts) == structure.macs(kept)
+
+
+def test_channels_of_a_residual_network_are_those_of_its_pruned_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = architectures.build("resnet20-cifar", width=8, in_channels=1)
+    shape, file = (1, 1, 12, 12), tmp_path / "residual.tflite"
+    export_tflite(model, 12, file, 1)
+    structure = trace(model, shape)
+    full = {group.name: group.channels for group in structure.groups}
+    found = read_parts(
+        file,
+        {node.outputs[0]: layer for layer, node in nodes_of(model, shape, file).items()},
+        {layer: group.name for group in structure.groups for layer in group.outputs},
+        full,
+    )
+    assert sum(part.geometry.operator == "ADD" for part in found.parts) == 9
+    fewer = {group.name: max(1, group.channels // 2) for group in structure.prunable}
+    kept = {**full, **fewer}
+    assert sum(part.geometry.macs(*part.at(kept)) for part in found.parts) == structure.macs(fewer)
+    for number, part in enumerate(found.parts):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(part_file(part.geometry, *part.at(kept)))
+        run(path)
 
 
 def test_a_part_has_the_same_bytes_every_time() -> None:

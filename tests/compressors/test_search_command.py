@@ -108,6 +108,15 @@ def test_an_unknown_device_and_a_file_that_is_no_recipe(recipe: Path) -> None:
         assert says in error.as_text()
 
 
+def test_a_recipe_that_compresses_already_is_refused(recipe: Path) -> None:
+    child = recipe.with_name("child.yaml")
+    child.write_text("name: child\ntitle: int8\nparent: small\nsteps:\n  - kind: quantize\n    scheme: dynamic-int8\n")
+    done = search(child, "--target", "50%")
+    error = as_pocketzoo_error(done.exception or AssertionError("it went on"))
+    assert error.exit_code == 2
+    assert error.hint == "--model small"
+
+
 def test_a_curve_falls_step_by_step(recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "curve.json"
     argv = ("curve", str(recipe), "--device", "local", "--steps", "2", "--runs", "5", "--repeats", "1", "--warmup", "1")
