@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compressors import processes
 from compressors.cache import Finished, Result, code_digest
 from compressors.sections import Aware, Quantize, Train
 from compressors.stages import (
@@ -52,7 +53,7 @@ def train(stages: Stages, built: Finished) -> Finished:
         outcome = _run(stages, model, how, "train", depends, folder)
         return {**built.result, **outcome, "nonzeros": _nonzeros(model)}
 
-    done = stages.stage("train", depends, work, _note)
+    done = stages.stage("train", depends, work, _note, together=True)
     stages.notes.append(f"train: {_note(done.result)}, {_budget(how)}, seed {stages.recipe.seed}")
     return done
 
@@ -85,7 +86,7 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
         write_state(model, folder / WEIGHTS)
         return {**trained.result, **outcome, "folded": True, "layers": names, "ranges": learnt, "dead": dead}
 
-    done = stages.stage("train with fake quantization", depends, work, _note)
+    done = stages.stage("train with fake quantization", depends, work, _note, together=True)
     stages.notes.append(
         f"quantization-aware training: weights {how.weights}, activations {how.activations}, {how.bits} bits; "
         f"{_note(done.result)}, {_budget(how.train)}"
@@ -238,14 +239,16 @@ def _run(
     from compressors.checkpoint import write_state
 
     write_state(model, folder / WEIGHTS)
-    shutil.copyfile(own / LOG, folder / LOG)
-    shutil.rmtree(own)
+    if processes.is_main():
+        shutil.copyfile(own / LOG, folder / LOG)
+        shutil.rmtree(own)
     return {
         "epochs": outcome.epochs,
         "kept": outcome.kept,
         "accuracy": outcome.accuracy,
         "loss": outcome.loss,
         "steps": outcome.steps,
+        "processes": processes.count(),
     }
 
 
@@ -259,6 +262,7 @@ def _note(result: Result) -> str:
     return (
         f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
         f"{result['accuracy']:.2f} % on the held-out split"
+        + (f", {result['processes']} processes" if result["processes"] > 1 else "")
     )
 
 
