@@ -128,8 +128,14 @@ def _make(
 
 
 def _from_file(
-    loaded: Loaded, given: Given, inputs: Inputs, stages: Stages, parent: Product | None,
-    parents_answers: Answers | None, *, onnx: bool,
+    loaded: Loaded,
+    given: Given,
+    inputs: Inputs,
+    stages: Stages,
+    parent: Product | None,
+    parents_answers: Answers | None,
+    *,
+    onnx: bool,
 ) -> tuple[Product, Answers | None]:
     """The steps of a recipe on a file out of the zoo; without a network nothing is built, trained or exported."""
     if onnx:

@@ -235,8 +235,12 @@ class Quantize(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Quantize:
+        if self.keep_float and self.max_drop is not None:
+            raise ValueError("max_drop chooses the layers that stay in float; leave keep_float out, or max_drop")
         if self.qat is None:
             return self
+        if self.keep_float:
+            raise ValueError("with qat every layer is trained for int8; max_drop may keep some of them in float")
         if self.scheme != self.qat.scheme:
             raise ValueError(
                 f"qat.activations {self.qat.activations} trains for scheme {self.qat.scheme}, not {self.scheme}"

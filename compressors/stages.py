@@ -191,7 +191,10 @@ class Stages:
         if calibrates:
             depends["calibration"] = self.calibration_identity()
         if gate:
-            depends["gate"] = [built.key if built else None, self.inputs.held_out.identity if self.inputs.held_out else None]
+            depends["gate"] = [
+                built.key if built else None,
+                self.inputs.held_out.identity if self.inputs.held_out else None,
+            ]
 
         def work(folder: Path) -> Result:
             from compressors.steps.quantize import quantize

@@ -74,9 +74,7 @@ def test_a_recipe_on_top_of_it_and_a_gate(folder: Path, settings: list[str]) -> 
         run(path, *settings, "steps.0.scheme=weight-only-int8")
 
 
-def test_weights_by_reference(
-    folder: Path, recipes: Callable[..., Path], settings: list[str], weights: Path
-) -> None:
+def test_weights_by_reference(folder: Path, recipes: Callable[..., Path], settings: list[str], weights: Path) -> None:
     by_file, by_reference = (
         run(recipes(), *settings, f"weights={text}") for text in (weights, "zoo:weights-of-small:latest")
     )

@@ -77,7 +77,7 @@ def quantize_gated(stages: Stages, built: Finished | None, source: Path, target:
         ranges,
         nodes,
         lambda file: held_out_top1(stages, file),
-        list(islice(_held_out(stages), PROBES)),
+        probes(stages),
         stages.progress.say,
     )
     return told(found, len(nodes))
@@ -92,6 +92,11 @@ def held_out_top1(stages: Stages, file: Path) -> float:
         raise BadInput("no held-out images to judge a gate on", hint="give the recipe a data.training section")
     found = answer(file, held_out, stages.recipe.preprocessing.record())
     return 100 * found.right(1) / len(found.labels)
+
+
+def probes(stages: Stages) -> list[NDArray[np.float32]]:
+    """Held-out images that sensitivity is measured on."""
+    return list(islice(_held_out(stages), PROBES))
 
 
 def _held_out(stages: Stages) -> Iterator[NDArray[np.float32]]:
