@@ -1,8 +1,8 @@
 """MobileNetV2 with ImageNet weights that others trained, through every kind of quantization after training.
 
-``python -m benchmarks.foreign_quantization`` after ``make demo``: 28 files, each made by the recipe mobilenetv2-quant with
-``--set``. Top-1 is on the labelled photos; agreement is with the float file, on these and on fresh crops of the photos
-that others were calibrated on. Finished stages are kept, so that an interrupted run goes on.
+``python -m benchmarks.foreign_quantization`` after ``make demo``: 28 files, each made by the recipe mobilenetv2-quant
+with ``--set``. Top-1 is on the labelled photos; agreement is with the float file, on these and on fresh crops of the
+other photos, none of which was calibrated on. Finished stages are kept, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def main() -> int:
     reason = spread(made.file)
     seeds = {"calibration": whole.recipe.seed, "crops of the probes": CROPS_SEED}
     note = (
-        f"top-1 with 95 % Wilson interval on {top1.samples} labelled photos; agreement with float on {len(exact)} inputs; "
-        f"seeds {seeds}; values that the channels of a weight have with one scale per tensor: {json.dumps(reason)}"
+        f"top-1 with 95 % Wilson interval on {top1.samples} labelled photos; agreement with float on {len(exact)} "
+        f"inputs; seeds {seeds}; values left to channels with one scale per tensor: {json.dumps(reason)}"
     )
     show("foreign quantization", rows, note)
     if not options.only:

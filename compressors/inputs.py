@@ -55,31 +55,7 @@ def gather(loaded: Loaded) -> Inputs:
     """
     recipe = loaded.recipe
     identities: dict[str, str] = {}
-    origin: Given | None = None
-    weights, weights_sha256 = None, AS_BUILT
-    if loaded.given is not None:
-        _check_given(recipe, loaded.given, str(loaded.path))
-        if loaded.parent is None:
-            identities["parent"] = loaded.given.reference
-    elif recipe.weights is not None and is_reference(recipe.weights):
-        origin = checkpoint(recipe.weights, "weights")
-        weights, weights_sha256 = origin.file, origin.artifact.digest
-    else:
-        weights, weights_sha256 = _weights(recipe, loaded.path)
-    if weights is not None:
-        identities["weights"] = f"sha256:{weights_sha256}"
-
-    start, start_sha256 = None, ""
-    if recipe.start is not None:
-        if is_reference(recipe.start.checkpoint):
-            begins = checkpoint(recipe.start.checkpoint, "start.checkpoint")
-            start, start_sha256 = begins.file, begins.artifact.digest
-            origin = origin or (begins if recipe.trains_float else None)
-        else:
-            start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
-            start_sha256 = sha256_file(start)
-        identities["start.checkpoint"] = f"sha256:{start_sha256}"
-
+    begins = _begins(loaded, identities)
     training, held_out = _training(recipe, loaded.path, identities)
     photos: tuple[LabelledPhoto, ...] = ()
     judging, judged_by = _judging(recipe, identities)
@@ -107,10 +83,10 @@ def gather(loaded: Loaded) -> Inputs:
                 + ("" if recipe.data.training is None else ", or data.training.folder to draw them from it"),
             )
     return Inputs(
-        weights=weights,
-        weights_sha256=weights_sha256,
-        start=start,
-        start_sha256=start_sha256,
+        weights=begins.weights,
+        weights_sha256=begins.weights_sha256,
+        start=begins.start,
+        start_sha256=begins.start_sha256,
         evaluation=photos,
         evaluation_sha256=judged_by,
         judging=judging,
@@ -121,8 +97,37 @@ def gather(loaded: Loaded) -> Inputs:
         calibrating=calibrating,
         identities=identities,
         shared_photos=_shared([photo.path for photo in photos], calibration),
-        origin=origin,
+        origin=begins.origin,
     )
+
+
+def _begins(loaded: Loaded, identities: dict[str, str]) -> Inputs:
+    """What a recipe begins with, of files or of the zoo: weights, and a checkpoint to train on from."""
+    recipe = loaded.recipe
+    origin: Given | None = None
+    weights: Path | None = None
+    weights_sha256, start, start_sha256 = AS_BUILT, None, ""
+    if loaded.given is not None:
+        _check_given(recipe, loaded.given, str(loaded.path))
+        if loaded.parent is None:
+            identities["parent"] = loaded.given.reference
+    elif recipe.weights is not None and is_reference(recipe.weights):
+        origin = checkpoint(recipe.weights, "weights")
+        weights, weights_sha256 = origin.file, origin.artifact.digest
+    else:
+        weights, weights_sha256 = _weights(recipe, loaded.path)
+    if weights is not None:
+        identities["weights"] = f"sha256:{weights_sha256}"
+    if recipe.start is not None:
+        if is_reference(recipe.start.checkpoint):
+            found = checkpoint(recipe.start.checkpoint, "start.checkpoint")
+            start, start_sha256 = found.file, found.artifact.digest
+            origin = origin or (found if recipe.trains_float else None)
+        else:
+            start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
+            start_sha256 = sha256_file(start)
+        identities["start.checkpoint"] = f"sha256:{start_sha256}"
+    return Inputs(weights=weights, weights_sha256=weights_sha256, start=start, start_sha256=start_sha256, origin=origin)
 
 
 def _check_given(recipe: Recipe, given: Given, where: str) -> None:

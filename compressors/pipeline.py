@@ -20,8 +20,8 @@ from compressors.progress import Progress
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.stages import FILE, StageReport, Stages, versions
 from pocketzoo import __version__
-from pocketzoo.home import home
 from pocketzoo.errors import BadInput
+from pocketzoo.home import home
 from zoo import tflite
 from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
 

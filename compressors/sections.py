@@ -53,6 +53,13 @@ class PreprocessingSection(Section):
             raise ValueError(f"one value (grey) or three (red, green, blue), found {len(value)}")
         return value
 
+    @field_validator("mean")
+    @classmethod
+    def _of_shares(cls, value: list[float]) -> list[float]:
+        if any(abs(number) > 1 for number in value):
+            raise ValueError(f"photos are 0..1 before mean is taken off; divide mean and std by 255, found {value}")
+        return value
+
     @field_validator("std")
     @classmethod
     def _no_zero(cls, value: list[float]) -> list[float]:

@@ -157,6 +157,16 @@ def test_calibration_data_of_the_wrong_shape_or_range_is_bad_input(float_file: P
             quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [sample])
 
 
+@pytest.mark.parametrize("value", [0.0, -2.1, 1.5])
+def test_images_of_one_colour_calibrate_nothing_but_do_no_harm_among_others(
+    float_file: Path, tmp_path: Path, samples: Samples, value: float
+) -> None:
+    plain = [np.full((1, 32, 32, 3), value, np.float32)] * 3
+    with pytest.raises(BadInput, match="3 calibration samples has one colour all over"):
+        quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), plain)
+    quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [*plain, *samples])
+
+
 def test_a_step_that_did_nothing_is_an_error_that_says_why(float_file: Path) -> None:
     with pytest.raises(WorkFailed, match="not quantized to static-int8") as caught:
         check(float_file, float_file, Quantize(kind="quantize"))

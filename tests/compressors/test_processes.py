@@ -86,5 +86,5 @@ def test_one_process_has_nobody_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "7")  # of somebody else's launcher
     assert (processes.count(), processes.rank(), processes.is_main()) == (1, 0, True)
-    assert processes.first(lambda: processes.by_itself()) is False
+    assert processes.first(processes.by_itself) is False
     assert processes.agreed(3) == 3

@@ -49,7 +49,7 @@ def gated(
     *,
     exact_file: Path | None = None,
     symmetric: bool = False,
-    kept_too: Callable[[Path, tuple[str, ...]], None] = lambda file, kept: None,
+    inspect: Callable[[Path, tuple[str, ...]], None] | None = None,
 ) -> Gated:
     """Quantize so that the gate holds.
 
@@ -64,7 +64,7 @@ def gated(
         say: told about each try.
         exact_file: what ``max_drop`` counts from; by default the float file itself.
         symmetric: activations have zero point 0.
-        kept_too: looks at each try's file and the layers it keeps in float, and raises where something is not right.
+        inspect: looks at each try's file and the layers it keeps in float, and raises where something is not right.
 
     Raises:
         WorkFailed: not even all but the least sensitive layer in float are enough.
@@ -80,7 +80,8 @@ def gated(
         outputs = [nodes[name].outputs[0] for name in kept]
         make(source, target, step, ranges, symmetric=symmetric, keep_float=outputs)
         check(source, target, step, kept=count)
-        kept_too(target, tuple(kept))
+        if inspect is not None:
+            inspect(target, tuple(kept))
         found = judge(target)
         say(f"{count} layers in float: top-1 {found:.2f} %, float {exact:.2f} %")
         return found

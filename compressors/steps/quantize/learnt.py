@@ -106,7 +106,7 @@ def quantize_learnt(
         return Told(len(by_tensor), calibrated, widened)
     done = gated(
         source, target, step, ranges, nodes, gate.judge, gate.probes, gate.say,
-        exact_file=gate.exact_file, symmetric=symmetric, kept_too=reached,
+        exact_file=gate.exact_file, symmetric=symmetric, inspect=reached,
     )  # fmt: skip
     return Told(len(by_tensor), calibrated, widened, done)
 
