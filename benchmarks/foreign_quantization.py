@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.foreign_quantization`` after ``make demo``: 28 files, each made by the recipe mobilenetv2-quant
 with ``--set``. Top-1 is on the labelled photos; agreement is with the float file, on these and on fresh crops of the
-other photos, none of which was calibrated on. Finished stages are kept, so that an interrupted run goes on.
+other photos, none of which was calibrated on. Finished stages are kept and ``--out`` grows case by case, so that an
+interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -60,9 +61,11 @@ class Case:
 
 def cases() -> list[Case]:
     """Every combination that means something: a moving average is one of activations, which only static files have."""
-    found = [Case(*choice) for choice in product(STATIC, RANGES, ("channel", "tensor"))]
-    others = [scheme for scheme in ("dynamic-int8", "weight-only-int8")]
-    return found + [Case(*choice) for choice in product(others, ("min-max", "mse", "octav"), ("channel", "tensor"))]
+    granularities = ("channel", "tensor")
+    quick = [
+        Case(*c) for c in product(("dynamic-int8", "weight-only-int8"), ("min-max", "mse", "octav"), granularities)
+    ]
+    return quick + [Case(*choice) for choice in product(STATIC, RANGES, granularities)]
 
 
 def settings_of(data: Path) -> list[str]:
@@ -157,7 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=Path(".venv/demo-data"))
     parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--only", default="", help="cases whose scheme begins so")
+    parser.add_argument("--crops", type=int, default=16, help="calibration crops of each photo (docs/decisions/0201)")
     options = parser.parse_args()
     if not (options.data / ".complete").is_file():
         print(f"error: no demo data in {options.data}\n  next:  make demo", file=sys.stderr)
@@ -181,21 +184,21 @@ def main() -> int:
         }
     ]  # fmt: skip
     wanted = [*cases(), Case("static-int8", "min-max", "tensor", depthwise(whole, cache))]
-    for case in wanted:
-        if case.scheme.startswith(options.only):
-            loaded = load("mobilenetv2-quant", [*given, *case.settings()])
-            rows.append(measured(case, loaded, exact, options.data, cache))
     reason = spread(made.file)
     seeds = {"calibration": whole.recipe.seed, "crops of the probes": CROPS_SEED}
     note = (
         f"top-1 with 95 % Wilson interval on {top1.samples} labelled photos; agreement with float on {len(exact)} "
         f"inputs; seeds {seeds}; values left to channels with one scale per tensor: {json.dumps(reason)}"
     )
-    show("foreign quantization", rows, note)
-    if not options.only:
+    for case in wanted:
+        loaded = load("mobilenetv2-quant", [*given, *case.settings(), f"data.calibration.crops={options.crops}"])
+        rows.append(measured(case, loaded, exact, options.data, cache))
         record = {"machine": machine(), "versions": made.artifact.versions, "seeds": seeds, "weights": WEIGHTS,
-                  "probes": len(exact), "rows": rows, "values with one scale per tensor": reason}  # fmt: skip
+                  "crops": options.crops, "probes": len(exact), "rows": rows,
+                  "values with one scale per tensor": reason}  # fmt: skip
+        # After each, so that what is done is told where the rest is not waited for.
         options.out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    show("foreign quantization", rows, note)
     return 0
 
 
