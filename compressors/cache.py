@@ -54,7 +54,7 @@ class StageCache:
             depends: JSON values that say all the result depends on: settings, input digests, versions, code.
             work: writes the stage's files into the folder it is given and returns its result, JSON values.
         """
-        key = sha256_bytes(json.dumps({"stage": stage, "depends": depends}, sort_keys=True).encode())
+        key = self._key(stage, depends)
         folder = self.root / key
         found = self._read(key)
         if found is not None:
@@ -79,6 +79,14 @@ class StageCache:
                     raise
                 return other
         return Finished(key, folder, files, result, made, reused=False, damaged=damaged)
+
+    def find(self, stage: str, depends: Mapping[str, Any]) -> Finished | None:
+        """The finished stage with this key, if it is there and sound."""
+        return self._read(self._key(stage, depends))
+
+    @staticmethod
+    def _key(stage: str, depends: Mapping[str, Any]) -> str:
+        return sha256_bytes(json.dumps({"stage": stage, "depends": depends}, sort_keys=True).encode())
 
     def _read(self, key: str) -> Finished | None:
         folder = self.root / key

@@ -108,7 +108,7 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
     if not path.is_file():
         raise BadInput("no weights file", where=str(path), hint="--set weights=FILE")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == ".safetensors" or _is_safetensors(path):
             from safetensors.torch import load_file
 
             state: object = load_file(path)
@@ -147,6 +147,12 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
     # DataParallel puts its own name before every other.
     several = len(PARALLEL) if all(name.startswith(PARALLEL) for name in names) else 0
     return {name[several:]: value for name, value in zip(names, state.values(), strict=True)}
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Files of the zoo are named by their digest alone. A safetensors file is a length and a JSON object."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _check_archive(path: Path) -> None:

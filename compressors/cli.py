@@ -15,6 +15,7 @@ from pocketzoo.command import print_json, reporting_options, say, version_option
 if TYPE_CHECKING:
     from compressors.pipeline import Product
     from compressors.recipe import Loaded
+    from zoo.artifact import Artifact
 
 NEEDED = {
     "torch": "torch",
@@ -84,19 +85,12 @@ def run_command(
 
     Finished stages are kept: a second run does only what has changed.
     """
-    from compressors.recipe import load
-    from zoo.reference import check_tag
+    from compressors import processes
 
-    check_tag(tag)
-    loaded = load(recipe, assignments)
-    check_packages()
-    if onnx:
-        from compressors.onnx import check_extra
-        from pocketzoo.errors import BadInput
-
-        if out is None:
-            raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
-        check_extra()
+    if not processes.is_main():
+        _take_part(recipe, assignments, out, tag, onnx=onnx)
+        return
+    loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
     from compressors.pipeline import compress
     from compressors.progress import OnStderr
     from zoo.store import Store
@@ -115,13 +109,49 @@ def run_command(
         print_json({"recipe": loaded.recipe.name, "models": [_document(product, tag) for product in products]})
     else:
         for index, product in enumerate(products):
-            click.echo(_told(product, products[index - 1] if index else None))
+            click.echo(_told(product, products[index - 1].artifact if index else product.given))
     for product in products:
         for note in product.artifact.notes:
             if note.startswith("warning:"):
                 say(f"{product.artifact.name}: {note}")
     name = loaded.recipe.name + ("" if tag == "latest" else f":{tag}")
     say(f"next: harness run --device local --model {name}")
+
+
+def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> Loaded:
+    """The recipe to run, once everything that can be refused at once was looked at."""
+    from compressors.recipe import load
+    from zoo.reference import check_tag
+
+    check_tag(tag)
+    loaded = load(recipe, assignments)
+    check_packages()
+    if onnx:
+        from compressors.onnx import check_extra
+        from pocketzoo.errors import BadInput
+
+        if out is None:
+            raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
+        check_extra()
+    return loaded
+
+
+def _take_part(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> None:
+    """What the other processes of ``accelerate launch`` do: their share of each training, without a word."""
+    from compressors import processes
+    from pocketzoo.errors import PocketzooError
+
+    try:
+        loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
+        from compressors.pipeline import compress
+        from compressors.progress import Silent
+
+        compress(loaded, Silent(), onnx=onnx)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except PocketzooError as error:  # such as a photo that is broken on this host alone
+        say(f"process {processes.rank()}: {error.as_text()}")
+        raise SystemExit(error.exit_code) from error
 
 
 def check_packages() -> None:
@@ -177,11 +207,11 @@ def _document(product: Product, tag: str) -> dict[str, object]:
     }
 
 
-def _told(product: Product, parent: Product | None) -> str:
+def _told(product: Product, parent: Artifact | None) -> str:
     artifact = product.artifact
     size = f"{artifact.size_bytes / 1e6:.2f} MB"
     if parent is not None:
-        size += f", {parent.artifact.size_bytes / artifact.size_bytes:.2f}x smaller than {parent.artifact.name}"
+        size += f", {parent.size_bytes / artifact.size_bytes:.2f}x smaller than {parent.name}"
     lines = [artifact.name, f"  size       {size}"]
     for entry in artifact.accuracy:
         label = {"agreement-with-parent": "agreement"}.get(entry.metric, entry.metric)
@@ -209,3 +239,7 @@ def _copy(product: Product, folder: Path) -> None:
 def main() -> NoReturn:
     """Console entry point."""
     command.run(group, "compress")
+
+
+if __name__ == "__main__":  # accelerate launch -m compressors.cli run RECIPE
+    main()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compressors.culprit import culprit
 from compressors.quiet import quiet
 from pocketzoo.errors import PocketzooError, WorkFailed
 from zoo import tflite
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # Of the output's range. Reordered float32 sums differ by about 1e-6; a wrong layout or layer by far more than this.
 LARGEST_DIFFERENCE = 1e-3
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            found = culprit(error, model, torch.zeros(1, channels, size, size))
             raise WorkFailed(
                 "the network cannot be converted to .tflite",
-                detail=(reason.strip()[:300], *noise.tail(2)),
+                detail=(reason_of(error), *(found or noise.tail(2))),
                 hint="replace the operation named above in the network, or run again with --debug",
             ) from error
     # Not the converter's own export(): on a full disk its C++ writer ends the whole process without a word.
@@ -75,6 +78,12 @@ def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int
             f"the converted file needs custom operators: {', '.join(facts.custom_operators)}",
             hint="replace these operations in the network; no standard runtime has them",
         )
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of an exporter's error that says something."""
+    lines = (COLOUR.sub("", line).strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:300]
 
 
 def compare(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.float32]]) -> Difference:

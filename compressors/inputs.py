@@ -9,8 +9,9 @@ from pathlib import Path
 from compressors.data.dataset import Arrays, Photos, Subset, check_classes, drawn, hold_out
 from compressors.data.photos import LabelledPhoto, fingerprint, labelled_photos, list_photos
 from compressors.data.sources import open_dataset
+from compressors.given import Given, check_input, checkpoint, is_reference
 from compressors.recipe import AS_BUILT, Loaded
-from compressors.sections import EvaluationSection, Recipe, TrainingSection
+from compressors.sections import EvaluationSection, Recipe, Step, TrainingSection
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 
@@ -25,7 +26,7 @@ class Inputs:
     the test split of a data set; ``evaluation`` are the photos where it is those. ``training`` is what a model learns
     from, ``held_out`` the part of the training split it never sees. Calibration images are the photos of
     ``calibration``, or ``calibrating``, drawn from ``training``. ``shared_photos`` counts the calibration photos that
-    are evaluation photos, too: they flatter the accuracy.
+    are evaluation photos, too: they flatter the accuracy. ``origin`` is the entry of the zoo the weights are.
     """
 
     weights: Path | None = None
@@ -42,6 +43,7 @@ class Inputs:
     calibrating: Subset | None = None
     identities: dict[str, str] = field(default_factory=dict)
     shared_photos: int = 0
+    origin: Given | None = None
 
 
 def gather(loaded: Loaded) -> Inputs:
@@ -53,16 +55,7 @@ def gather(loaded: Loaded) -> Inputs:
     """
     recipe = loaded.recipe
     identities: dict[str, str] = {}
-    weights, weights_sha256 = _weights(recipe, loaded.path)
-    if weights is not None:
-        identities["weights"] = f"sha256:{weights_sha256}"
-
-    start, start_sha256 = None, ""
-    if recipe.start is not None:
-        start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
-        start_sha256 = sha256_file(start)
-        identities["start.checkpoint"] = f"sha256:{start_sha256}"
-
+    begins = _begins(loaded, identities)
     training, held_out = _training(recipe, loaded.path, identities)
     photos: tuple[LabelledPhoto, ...] = ()
     judging, judged_by = _judging(recipe, identities)
@@ -90,10 +83,10 @@ def gather(loaded: Loaded) -> Inputs:
                 + ("" if recipe.data.training is None else ", or data.training.folder to draw them from it"),
             )
     return Inputs(
-        weights=weights,
-        weights_sha256=weights_sha256,
-        start=start,
-        start_sha256=start_sha256,
+        weights=begins.weights,
+        weights_sha256=begins.weights_sha256,
+        start=begins.start,
+        start_sha256=begins.start_sha256,
         evaluation=photos,
         evaluation_sha256=judged_by,
         judging=judging,
@@ -104,7 +97,60 @@ def gather(loaded: Loaded) -> Inputs:
         calibrating=calibrating,
         identities=identities,
         shared_photos=_shared([photo.path for photo in photos], calibration),
+        origin=begins.origin,
     )
+
+
+def _begins(loaded: Loaded, identities: dict[str, str]) -> Inputs:
+    """What a recipe begins with, of files or of the zoo: weights, and a checkpoint to train on from."""
+    recipe = loaded.recipe
+    origin: Given | None = None
+    weights: Path | None = None
+    weights_sha256, start, start_sha256 = AS_BUILT, None, ""
+    if loaded.given is not None:
+        _check_given(recipe, loaded.given, str(loaded.path))
+        if loaded.parent is None:
+            identities["parent"] = loaded.given.reference
+    elif recipe.weights is not None and is_reference(recipe.weights):
+        origin = checkpoint(recipe.weights, "weights")
+        weights, weights_sha256 = origin.file, origin.artifact.digest
+    else:
+        weights, weights_sha256 = _weights(recipe, loaded.path)
+    if weights is not None:
+        identities["weights"] = f"sha256:{weights_sha256}"
+    if recipe.start is not None:
+        if is_reference(recipe.start.checkpoint):
+            found = checkpoint(recipe.start.checkpoint, "start.checkpoint")
+            start, start_sha256 = found.file, found.artifact.digest
+            origin = origin or (found if recipe.trains_float else None)
+        else:
+            start = _existing(Path(recipe.start.checkpoint), "start.checkpoint")
+            start_sha256 = sha256_file(start)
+        identities["start.checkpoint"] = f"sha256:{start_sha256}"
+    return Inputs(weights=weights, weights_sha256=weights_sha256, start=start, start_sha256=start_sha256, origin=origin)
+
+
+def _check_given(recipe: Recipe, given: Given, where: str) -> None:
+    """A recipe whose parent is a file has steps that work on the file.
+
+    Raises:
+        BadInput: it trains, has weights of its own, or its preprocessing is not that of the file.
+    """
+    wrong = [key for key in ("train", "weights", "start") if getattr(recipe, key) is not None]
+    wrong += [f"steps.{number}" for number, step in enumerate(recipe.steps) if not works_on_files(step)]
+    if wrong:
+        raise BadInput(
+            f"{', '.join(wrong)}: needs a network that can be trained, and the parent is a file",
+            where=where,
+            detail=(f"{given.reference} is a .tflite, whose graph has no training in it",),
+            hint="name the network with model.architecture and its checkpoint with weights: zoo:REF or FILE",
+        )
+    check_input(given, recipe.preprocessing.crop, recipe.preprocessing.channels, where)
+
+
+def works_on_files(step: Step) -> bool:
+    """Whether a step needs no more than the exported file."""
+    return step.kind == "quantize" and step.qat is None
 
 
 def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[Subset, Subset] | tuple[None, None]:

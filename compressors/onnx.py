@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressors.cache import Finished, Result, code_digest
-from compressors.export import LARGEST_DIFFERENCE, Difference
+from compressors.culprit import culprit
+from compressors.export import LARGEST_DIFFERENCE, Difference, reason_of
 from compressors.quiet import quiet
 from compressors.stages import COMPARED, HERE, TORCH, Stages, size_note, versions
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -61,10 +62,10 @@ def export_onnx(model: torch.nn.Module, shape: tuple[int, int, int, int], target
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            cause = error.__cause__ or error  # torch's own error says at which of its steps, the cause says why
             raise WorkFailed(
                 "the network cannot be converted to .onnx",
-                detail=(reason.strip()[:300], *noise.tail(2)),
+                detail=(reason_of(cause), *(culprit(error, model, torch.zeros(shape)) or noise.tail(2))),
                 hint="replace the operation named above in the network, or run again with --debug",
             ) from error
     foreign = sorted(

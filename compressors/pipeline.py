@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compressors.cache import StageCache
+from compressors import processes
+from compressors.cache import Finished, StageCache
+from compressors.given import Given, take
 from compressors.inputs import Inputs, gather
 from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
@@ -19,6 +21,7 @@ from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.stages import FILE, StageReport, Stages, versions
 from pocketzoo import __version__
+from pocketzoo.errors import BadInput
 from pocketzoo.home import home
 from zoo import tflite
 from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
@@ -34,12 +37,16 @@ RELATIONS = {"prune": "pruned", "quantize": "quantized"}
 
 @dataclass(frozen=True)
 class Product:
-    """A finished model: its record, its file, the stages that made it, and its float network as .onnx if asked for."""
+    """A finished model: its record, its file, the stages that made it, and its float network as .onnx if asked for.
+
+    ``given`` is the entry of the zoo it was made from, where a recipe began with one.
+    """
 
     artifact: Artifact
     file: Path
     stages: tuple[StageReport, ...]
     onnx: Path | None = None
+    given: Artifact | None = None
 
 
 def compress(
@@ -64,7 +71,7 @@ def compress(
     """
     cache = cache or StageCache(home() / "cache" / "compress")
     chain = loaded.chain
-    inputs = [gather(link) for link in chain]  # all of it before the first slow stage
+    inputs = processes.first(lambda: [gather(link) for link in chain])  # all of it before the first slow stage
     products: list[Product] = []
     answers: Answers | None = None
     known: set[str] = set()
@@ -86,9 +93,9 @@ def _make(
     *,
     onnx: bool,
 ) -> tuple[Product, Answers | None]:
-    from compressors.counting import file_macs
-
     recipe = loaded.recipe
+    if loaded.given is not None:
+        return _from_file(loaded, loaded.given, inputs, stages, parent, parents_answers, onnx=onnx)
     trained = built = stages.build()
     if recipe.trains_float:
         trained = train(stages, built)
@@ -115,12 +122,74 @@ def _make(
         from compressors import onnx as to_onnx
 
         beside = to_onnx.stage(stages, network).file(to_onnx.ONNX)
+    artifact = _record(
+        loaded,
+        inputs,
+        stages,
+        made,
+        source=parent.artifact if parent else None,
+        accuracy=_accuracy(recipe, answers, parents_answers, sha256),
+        parameters=pruned.result["parameters"],
+        nonzeros=pruned.result["nonzeros"],
+    )
+    return Product(artifact=artifact, file=file, stages=tuple(stages.reports), onnx=beside), answers
+
+
+def _from_file(
+    loaded: Loaded,
+    given: Given,
+    inputs: Inputs,
+    stages: Stages,
+    parent: Product | None,
+    parents_answers: Answers | None,
+    *,
+    onnx: bool,
+) -> tuple[Product, Answers | None]:
+    """The steps of a recipe on a file out of the zoo; without a network nothing is built, trained or exported."""
+    if onnx:
+        raise BadInput(f"{given.reference} is a file; there is no network to export to .onnx", hint="leave --onnx out")
+    before = made = take(stages, given)
+    for step in loaded.recipe.quantizes:
+        made = stages.quantize(None, made, step)
+    if parent is None:
+        parents_answers = stages.evaluate(before.file(FILE), before.files[FILE], "evaluate the file it is made from")
+    answers = stages.evaluate(made.file(FILE), made.files[FILE])
+    artifact = _record(
+        loaded,
+        inputs,
+        stages,
+        made,
+        source=parent.artifact if parent else given.artifact,
+        accuracy=_accuracy(loaded.recipe, answers, parents_answers, made.files[FILE]),
+        parameters=given.artifact.parameters,
+        nonzeros=given.artifact.nonzeros,
+    )
+    made_from = given.artifact if parent is None else None
+    product = Product(artifact=artifact, file=made.file(FILE), stages=tuple(stages.reports), given=made_from)
+    return product, answers
+
+
+def _record(
+    loaded: Loaded,
+    inputs: Inputs,
+    stages: Stages,
+    made: Finished,
+    *,
+    source: Artifact | None,
+    accuracy: tuple[Accuracy, ...],
+    parameters: int | None,
+    nonzeros: int | None,
+) -> Artifact:
+    from compressors.counting import file_macs
+
+    recipe = loaded.recipe
+    file, sha256 = made.file(FILE), made.files[FILE]
     facts = tflite.inspect(file)
     text = text_of(recipe, inputs.identities)
     name = recipe.name
-    artifact = Artifact(
+    return Artifact(
         name=name,
-        variant=_variant(name, parent),
+        variant=_variant(name, source),
         format="tflite",
         files=(FileRecord(name=f"{name}.tflite", sha256=sha256, size=file.stat().st_size),),
         inputs=facts.inputs,
@@ -129,11 +198,11 @@ def _make(
         task=recipe.task,
         dataset=recipe.dataset,
         preprocessing=recipe.preprocessing.record(),
-        accuracy=_accuracy(recipe, answers, parents_answers, sha256),
+        accuracy=accuracy,
         macs=file_macs(facts),
-        parameters=pruned.result["parameters"],
-        nonzeros=pruned.result["nonzeros"],
-        parent=_parent(loaded, parent),
+        parameters=parameters,
+        nonzeros=nonzeros,
+        parent=_parent(loaded, source, inputs),
         recipe=RecipeRecord(name=name, digest=digest_of(text), text=text),
         versions={
             "pocketzoo": __version__,
@@ -148,7 +217,6 @@ def _make(
         notes=tuple(stages.notes),
         created=made.made,
     )
-    return Product(artifact=artifact, file=file, stages=tuple(stages.reports), onnx=beside), answers
 
 
 def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, sha256: str) -> tuple[Accuracy, ...]:
@@ -165,17 +233,21 @@ def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, 
     return found
 
 
-def _parent(loaded: Loaded, parent: Product | None) -> Parent | None:
-    if parent is None:
-        return None
+def _parent(loaded: Loaded, source: Artifact | None, inputs: Inputs) -> Parent | None:
+    if source is None:
+        if inputs.origin is None:
+            return None
+        # A checkpoint of the zoo: the file is its export, or that of what was trained on from it.
+        relation = "exported" if loaded.recipe.weights is not None else "trained"
+        return Parent(digest=inputs.origin.artifact.digest, name=inputs.origin.artifact.name, relation=relation)
     own = loaded.recipe.steps[len(loaded.recipe.steps) - loaded.own_steps :]
     relation = "-".join(dict.fromkeys(RELATIONS[step.kind] for step in own)) or "same-steps"
-    return Parent(digest=parent.artifact.digest, name=parent.artifact.name, relation=relation)
+    return Parent(digest=source.digest, name=source.name, relation=relation)
 
 
-def _variant(name: str, parent: Product | None) -> str | None:
+def _variant(name: str, source: Artifact | None) -> str | None:
     """What the name adds to its parent's: ``quant`` for mobilenetv2-quant; None for a name of its own."""
-    if parent is None or not name.startswith(parent.artifact.name + "-"):
+    if source is None or not name.startswith(source.name + "-"):
         return None
-    own = name.removeprefix(parent.artifact.name + "-")
-    return f"{parent.artifact.variant}-{own}" if parent.artifact.variant else own
+    own = name.removeprefix(source.name + "-")
+    return f"{source.variant}-{own}" if source.variant else own

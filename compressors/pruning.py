@@ -89,7 +89,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
         return {**before.result, **outcome, "nonzeros": _nonzeros(model)}
 
-    done = stages.stage("sparse learning", depends, work, training_note)
+    done = stages.stage("sparse learning", depends, work, training_note, together=True)
     stages.notes.append(
         f"sparse learning: {how.regulariser}, strength {how.reg:g}; {training_note(done.result)}, "
         f"{budget_told(how.train)}"
@@ -167,7 +167,7 @@ def _finetune(stages: Stages, pruned: Finished, step: Prune, teacher: Finished) 
         outcome = run_training(stages, model, how, "fine-tune", depends, folder, objective=objective)
         return {**pruned.result, **outcome, "nonzeros": _nonzeros(model)}
 
-    done = stages.stage("fine-tune", depends, work, training_note)
+    done = stages.stage("fine-tune", depends, work, training_note, together=True)
     taught = f", taught by the unpruned network at temperature {step.distil.temperature:g}" if step.distil else ""
     stages.notes.append(f"fine-tune: {training_note(done.result)}, {budget_told(how)}{taught}")
     return done

@@ -3,6 +3,9 @@
 A recipe names a model, its weights, its data and the steps that make it small. ``parent`` names another recipe whose
 values and steps come first, so ``mobilenetv2-quant`` is ``mobilenetv2`` plus one step. What is not in the files, the
 user gives: ``--set weights=FILE --set data.evaluation.folder=FOLDER``.
+
+``parent: zoo:REF`` is a float .tflite of the zoo instead: its input, preprocessing and origin come first, and the
+recipe's steps work on that file.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from compressors import settings
+from compressors import given, settings
 from compressors.sections import Quantize, Recipe
 from pocketzoo import yamlfile
 from pocketzoo.errors import BadInput
@@ -42,13 +45,15 @@ LONGEST_CHAIN = 16
 class Loaded:
     """A recipe ready to run: merged, ``--set`` applied, paths absolute.
 
-    ``steps`` of the recipe are the parent's first; ``own_steps`` counts those that are its own.
+    ``steps`` of the recipe are the parent's first; ``own_steps`` counts those that are its own. ``given`` is the entry
+    of the zoo that the chain begins with, if its root names one as its parent.
     """
 
     recipe: Recipe
     path: Path
     parent: Loaded | None
     own_steps: int
+    given: given.Given | None = None
 
     @property
     def chain(self) -> tuple[Loaded, ...]:
@@ -121,15 +126,26 @@ def _load(
     tree = yamlfile.read(path)
     parent: Loaded | None = None
     inherited: dict[str, Any] = {}
+    entry: given.Given | None = None
     named = tree.get("parent")
-    if isinstance(named, str):
-        line = yamlfile.line_of(tree, ("parent",))
+    line = yamlfile.line_of(tree, ("parent",))
+    if isinstance(named, str) and given.is_reference(named):
+        if "model" in tree:
+            raise BadInput(
+                f"{path.stem} has a model of its own, and parent: {named} is one",
+                where=f"{path}:{yamlfile.line_of(tree, ('model',))}",
+                hint="leave model out; or name a network's checkpoint with weights: zoo:REF",
+            )
+        entry = given.model_file(named, f"{path}:{line}")
+        inherited = given.inherited(entry)
+    elif isinstance(named, str):
         try:
             file = find_recipe(named, beside=path.parent)
         except BadInput as error:
             raise BadInput(error.what, where=f"{path}:{line}", detail=error.detail, hint=error.hint) from error
         parent_assignments = [item for item in assignments if item.key not in ("name", "title", "parent")]
         parent, inherited = _load(file, parent_assignments, (*seen, path))
+        entry = parent.given
     own_steps = len(tree["steps"]) if isinstance(tree.get("steps"), list) else 0
     _anchor_paths(tree, path.parent)
     _inherit(tree, inherited)
@@ -139,7 +155,7 @@ def _load(
     mine = assignments if not seen else [item for item in assignments if settings.reaches(merged, Recipe, item)]
     if mine:
         recipe = settings.apply(merged, mine, Recipe, PATHS)
-    return Loaded(recipe=recipe, path=path, parent=parent, own_steps=own_steps), merged
+    return Loaded(recipe=recipe, path=path, parent=parent, own_steps=own_steps, given=entry), merged
 
 
 def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
@@ -149,8 +165,9 @@ def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
         node: Any = tree
         for part in sections:
             node = node.get(part) if isinstance(node, Mapping) else None
-        if isinstance(node, CommentedMap) and isinstance(node.get(last), str) and node[last] != AS_BUILT:
-            node[last] = str(folder / Path(node[last]).expanduser())
+        value = node.get(last) if isinstance(node, CommentedMap) else None
+        if isinstance(value, str) and value != AS_BUILT and not given.is_reference(value):
+            node[last] = str(folder / Path(value).expanduser())
 
 
 def _inherit(tree: CommentedMap, inherited: Mapping[str, Any]) -> None:

@@ -55,6 +55,13 @@ class PreprocessingSection(Section):
             raise ValueError(f"one value (grey) or three (red, green, blue), found {len(value)}")
         return value
 
+    @field_validator("mean")
+    @classmethod
+    def _of_shares(cls, value: list[float]) -> list[float]:
+        if any(abs(number) > 1 for number in value):
+            raise ValueError(f"photos are 0..1 before mean is taken off; divide mean and std by 255, found {value}")
+        return value
+
     @field_validator("std")
     @classmethod
     def _no_zero(cls, value: list[float]) -> list[float]:
@@ -202,8 +209,12 @@ class Quantize(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Quantize:
+        if self.keep_float and self.max_drop is not None:
+            raise ValueError("max_drop chooses the layers that stay in float; leave keep_float out, or max_drop")
         if self.qat is None:
             return self
+        if self.keep_float:
+            raise ValueError("with qat every layer is trained for int8; max_drop may keep some of them in float")
         if self.scheme != self.qat.scheme:
             raise ValueError(
                 f"qat.activations {self.qat.activations} trains for scheme {self.qat.scheme}, not {self.scheme}"

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from compressors.given import is_reference
 from pocketzoo import yamlfile
 from pocketzoo.errors import BadInput
 from pocketzoo.names import did_you_mean
@@ -71,7 +72,7 @@ def apply(tree: Mapping[str, Any], items: Sequence[Assignment], model: type[Mode
     for item in items:
         annotation = _annotation(model, changed, item)
         value = _value(item, annotation)
-        if item.key in paths and isinstance(value, str) and value != "as-built":
+        if item.key in paths and isinstance(value, str) and value != "as-built" and not is_reference(value):
             value = str(Path(value).expanduser().absolute())
         _put(changed, item, value)
     # Built of plain values, the tree has no lines to show; the key says enough.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compressors import processes
 from compressors.cache import Finished, Result, StageCache, code_digest
 from compressors.inputs import Inputs
 from compressors.progress import Progress
@@ -170,8 +172,14 @@ class Stages:
         done = self.stage("compare with the network", depends, work, note, total=count)
         self.notes.append(f"export: against the torch network, {note(done.result)}")
 
-    def quantize(self, built: Finished, made: Finished, step: Quantize) -> Finished:
-        """The file quantized as the step says, after its training."""
+    def quantize(self, built: Finished | None, made: Finished, step: Quantize) -> Finished:
+        """The file quantized as the step says, after its training.
+
+        Args:
+            built: its network, by whose names layers are called; None: by those of their outputs in the file.
+            made: the float file.
+            step: what to do.
+        """
         calibrates = step.scheme.startswith("static")
         gate = step.max_drop is not None or bool(step.keep_float)
         depends: dict[str, Any] = {
@@ -184,7 +192,10 @@ class Stages:
         if calibrates:
             depends["calibration"] = self.calibration_identity()
         if gate:
-            depends["gate"] = [built.key, self.inputs.held_out.identity if self.inputs.held_out else None]
+            depends["gate"] = [
+                built.key if built else None,
+                self.inputs.held_out.identity if self.inputs.held_out else None,
+            ]
 
         def work(folder: Path) -> Result:
             from compressors.steps.quantize import quantize
@@ -264,7 +275,7 @@ class Stages:
             seed=self.recipe.seed,
         )
 
-    def evaluate(self, file: Path, sha256: str) -> Answers | None:
+    def evaluate(self, file: Path, sha256: str, name: str = "evaluate the file") -> Answers | None:
         """The file's answers to the labelled photos; None where there are none."""
         judging = self.inputs.judging
         if judging is None:
@@ -293,7 +304,7 @@ class Stages:
 
         from compressors.evaluate import Answers
 
-        result = self.stage("evaluate the file", depends, work, note, total=count).result
+        result = self.stage(name, depends, work, note, total=count).result
         return Answers(
             labels=tuple(result["labels"]), best=tuple(tuple(b) for b in result["best"]), classes=result["classes"]
         )
@@ -305,6 +316,8 @@ class Stages:
         work: Callable[[Path], Result],
         note: Callable[[Result], str],
         total: int | None = None,
+        *,
+        together: bool = False,
     ) -> Finished:
         """Find or make a finished stage, and tell of it.
 
@@ -314,6 +327,7 @@ class Stages:
             work: makes it, in the folder it is given.
             note: what came of it, in a few words.
             total: samples that will be seen; None where ``work`` tells its own progress or there is none.
+            together: it trains, so that all processes of a run take part in it; else the main one makes it.
         """
         told = False
 
@@ -323,7 +337,10 @@ class Stages:
             self.progress.begin(f"{self.recipe.name}: {name}", total)
             return work(folder)
 
-        done = self.cache.run(name, depends, begin_and_work)
+        if together:
+            done = self._together(name, depends, begin_and_work)
+        else:
+            done = processes.first(lambda: self.cache.run(name, depends, begin_and_work))
         text = note(done.result)
         if done.damaged:
             text += " (what the cache held was damaged and is made anew)"
@@ -333,6 +350,23 @@ class Stages:
                 self.progress.begin(f"{self.recipe.name}: {name}")
             self.progress.end(f"reused: {text}" if done.reused else text)
             self.reports.append(StageReport(name=name, reused=done.reused, note=text))
+        return done
+
+    def _together(self, name: str, depends: dict[str, Any], work: Callable[[Path], Result]) -> Finished:
+        """A stage all processes take part in; the main one's result is what counts and is kept."""
+        if processes.count() == 1:
+            return self.cache.run(name, depends, work)
+        finished = processes.agreed(self.cache.find(name, depends) is not None)
+        done: Finished | None = None
+        if processes.is_main():
+            done = self.cache.run(name, depends, work)
+        elif not finished:
+            with tempfile.TemporaryDirectory() as folder:
+                work(Path(folder))
+        processes.agreed(None)  # only now is it there for all
+        done = done or self.cache.find(name, depends)
+        if done is None:
+            raise processes.not_shared(str(self.cache.root))
         return done
 
     @property

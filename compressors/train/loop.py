@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compressors import processes
 from compressors.data.batches import Batch, Loader
 from compressors.quiet import quiet
 from compressors.train import checkpoint, log
@@ -59,6 +60,11 @@ def train(model: nn.Module, task: Task, folder: Path, progress: Progress) -> Out
 
 class _Loop:
     def __init__(self, model: nn.Module, task: Task, folder: Path, progress: Progress) -> None:
+        if processes.by_itself():
+            raise WorkFailed(
+                f"{task.title}: this stage trains in one process, and {processes.count()} were started",
+                hint="run it without accelerate launch",
+            )
         how = task.how
         self.task, self.how, self.progress = task, how, progress
         self.checkpoint, self.log = folder / CHECKPOINT, folder / LOG
@@ -96,6 +102,8 @@ class _Loop:
 
     def run(self) -> Outcome:
         resumed = self._restore()
+        if processes.agreed(self.position.step) != self.position.step:
+            raise processes.not_shared(str(self.checkpoint))
         if self.how.ema is not None and not self.ema:
             self.ema = _copy(self.bare.state_dict())
         at, total = self.position, self.how.epochs * self.per_epoch
@@ -297,10 +305,17 @@ class _Watch:
         """
         if not self.waiting:
             return
-        loop, found = self.loop, torch.stack(self.waiting).float().cpu().tolist()
+        loop = self.loop
+        losses: Any = torch.stack(self.waiting).float()
+        if loop.accelerator.num_processes > 1:
+            # The mean of all, so that all of them stop at the same step if one breaks.
+            losses = loop.accelerator.reduce(losses, "mean")
+        found = losses.cpu().tolist()
         step = loop.position.step
         for index, value in enumerate(found):
             if not math.isfinite(value):
+                if not loop.accelerator.is_main_process:
+                    raise SystemExit(1)  # the main process tells
                 bad = step - len(found) + index + 1
                 good = loop.checkpoint
                 raise WorkFailed(
@@ -330,6 +345,8 @@ def _accelerator(how: Train) -> Any:
 
     # The state is one for the process and remembers the precision of the first training; a recipe may have two.
     AcceleratorState._reset_state()
+    if processes.count() > 1:
+        processes.join()
     return Accelerator(
         mixed_precision="bf16" if how.precision == "bfloat16" else "no", cpu=not torch.cuda.is_available()
     )

@@ -65,3 +65,34 @@ def wants_even(channels: int) -> nn.Module:
 
 def breaks(n: int) -> nn.Module:
     raise RuntimeError("no such size")
+
+
+class Inverse(nn.Module):
+    """A matrix inverse: no operator of TFLite or ONNX."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.inv(x.mean(1))
+
+
+class Spectrum(nn.Module):
+    """Complex numbers in between: none in TFLite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.view_as_real(torch.fft.fft2(x)).flatten(1)
+
+
+class Branch(nn.Module):
+    """Its course depends on its data: no graph can be drawn."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return x + 1
+        return x - 1
+
+
+def behind(module: nn.Module) -> nn.Module:
+    """A module behind an ordinary one, two levels down: called ``head.1``."""
+    network = nn.Sequential()
+    network.add_module("stem", nn.Conv2d(3, 3, 1))
+    network.add_module("head", nn.Sequential(nn.ReLU(), module))
+    return network.eval()

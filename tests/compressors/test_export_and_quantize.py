@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from compressors.steps.quantize import check, quantize
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_file
 from tests.compressors.conftest import SMALL
-from tests.compressors.networks import WithSort
+from tests.compressors.networks import Branch, Inverse, Spectrum, WithSort, behind
 from zoo import tflite
 
 Samples = list[NDArray[np.float32]]
@@ -63,6 +64,21 @@ def test_a_network_that_cannot_be_converted_is_an_error_not_a_page_of_traces(
         export_tflite(WithSort().eval(), 32, tmp_path / "x.tflite")
     assert len(caught.value.as_text().splitlines()) <= 6
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "operation"), [(Inverse(), "aten.linalg_inv_ex"), (Spectrum(), "complex"), (Branch(), "data-dependent")]
+)
+def test_an_operation_that_cannot_be_converted_names_its_module_and_line(
+    module: torch.nn.Module, operation: str, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkFailed, match="cannot be converted") as caught:
+        export_tflite(behind(module), 32, tmp_path / "x.tflite")
+    told = caught.value.as_text()
+    assert f"in module 'head.1' ({type(module).__name__})" in told
+    assert operation in told
+    assert re.search(r"networks\.py:\d+", told)
+    assert "FAIL" not in told
 
 
 def test_exporting_twice_gives_the_same_bytes(network: torch.nn.Module, float_file: Path, tmp_path: Path) -> None:
@@ -139,6 +155,16 @@ def test_calibration_data_of_the_wrong_shape_or_range_is_bad_input(float_file: P
     ):
         with pytest.raises(BadInput, match=said):
             quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [sample])
+
+
+@pytest.mark.parametrize("value", [0.0, -2.1, 1.5])
+def test_images_of_one_colour_calibrate_nothing_but_do_no_harm_among_others(
+    float_file: Path, tmp_path: Path, samples: Samples, value: float
+) -> None:
+    plain = [np.full((1, 32, 32, 3), value, np.float32)] * 3
+    with pytest.raises(BadInput, match="3 calibration samples has one colour all over"):
+        quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), plain)
+    quantize(float_file, tmp_path / "x", Quantize(kind="quantize"), [*plain, *samples])
 
 
 def test_a_step_that_did_nothing_is_an_error_that_says_why(float_file: Path) -> None:

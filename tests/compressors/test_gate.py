@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from compressors.evaluate import FileModel
 from compressors.export import export_tflite
 from compressors.sections import Quantize
+from compressors.steps.quantize import aware
 from compressors.steps.quantize.gate import Gated, gated, told
 from compressors.steps.quantize.layers import nodes_of
+from compressors.steps.quantize.learnt import Gate, quantize_learnt
 from pocketzoo.errors import WorkFailed
-from tests.compressors.test_aware import LAYERS, SHAPE, branches
+from tests.compressors.test_aware import LAYERS, SHAPE, branches, how
 
 LOUD = 300.0
 
@@ -83,3 +86,51 @@ def test_a_gate_that_cannot_hold_says_how_far_it_came(broken: tuple[torch.nn.Mod
     with pytest.raises(WorkFailed, match="however many layers stay in float") as caught:
         gated(file, tmp_path / "x.tflite", step, None, nodes_of(network, SHAPE, file), worse, probes(2), print)
     assert any("4 of 5 layers in float: 99.00 points" in line for line in caught.value.detail)
+
+
+class Largest:
+    """The largest absolute input of each layer: what a training would have learnt."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.found: dict[str, tuple[float, float]] = {}
+        for name in LAYERS:
+            network.get_submodule(name).register_forward_pre_hook(self.watch(name))
+
+    def watch(self, name: str) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
+        def see(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            top = max(float(inputs[0].abs().max()), self.found.get(name, (0.0, 0.0))[1])
+            self.found[name] = (-top, top)
+
+        return see
+
+
+@pytest.mark.parametrize(("activations", "max_drop"), [("abs_max", 20.0), ("moving_average_abs_max", 80.0)])
+def test_a_gate_keeps_layers_in_float_after_quantization_aware_training_too(
+    broken: tuple[torch.nn.Module, Path], tmp_path: Path, activations: str, max_drop: float
+) -> None:
+    network = copy.deepcopy(broken[0]).eval()
+    largest = Largest(network)
+    with torch.no_grad():
+        for probe in probes(50):
+            network(torch.from_numpy(probe).permute(0, 3, 1, 2))
+    learnt = largest.found if activations != "abs_max" else {}
+    folded = copy.deepcopy(broken[0])
+    aware.fold(folded, aware.layers(folded, torch.zeros(SHAPE)))
+    weights = {name: folded.get_submodule(name).get_parameter("weight").detach().numpy() for name in LAYERS}
+    scheme = how("abs_max", activations)
+    step = Quantize(
+        kind="quantize", scheme=scheme.scheme, weights="tensor", max_ratio=1.0, max_drop=max_drop, qat=scheme
+    )
+    target, tries = tmp_path / "gated.tflite", list[str]()
+    gate = Gate(exact_file=broken[1], judge=agreement(broken[1]), probes=probes(4), say=tries.append)
+    told_of = quantize_learnt(broken[1], target, step, learnt, weights, probes(8), gate=gate)
+    assert told_of.gate is not None
+    assert tries[0].startswith("0 layers in float")
+    assert 0 < len(told_of.gate.kept) < len(LAYERS)
+    assert agreement(broken[1])(target) == told_of.gate.accuracy >= 100.0 - max_drop
+    if activations != "abs_max":
+        return
+    assert told_of.gate.kept[0] == "stem"
+    with pytest.raises(WorkFailed, match="however many layers stay in float"):
+        worse = Gate(exact_file=broken[1], judge=lambda file: 100.0 * (file == broken[1]), probes=probes(2), say=print)
+        quantize_learnt(broken[1], target, step, learnt, weights, probes(8), gate=worse)

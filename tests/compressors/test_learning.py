@@ -100,17 +100,20 @@ def test_every_8_bit_row_has_a_recipe_and_a_twin_on_fashion_mnist() -> None:
     rows = {
         "mobilenetv1": ["quant", "quant-ema", "quant-channelwise", "quant-uniform", "quant-post"],
         "resnet50": ["quant", "quant-ema", "quant-channelwise", "quant-uniform", "quant-post"],
+        "resnet56": ["quant", "quant-ema", "quant-channelwise", "quant-uniform", "quant-post"],
         "resnet18": ["quant"],
         "mobilenetv2": ["quant", "quant-uniform"],
     }
     wanted = {f"{model}{twin}-{row}" for model, found in rows.items() for row in found for twin in ("", "-fashion")}
+    # ResNet-56 is one of CIFAR-10 alone, and says so in its name.
+    wanted = {name.replace("resnet56-quant", "resnet56-cifar10-quant") for name in wanted}
     assert wanted <= set(shipped())
     schemes = {
         "quant": ("abs_max", "abs_max"),
         "quant-ema": ("abs_max", "moving_average_abs_max"),
         "quant-channelwise": ("channel_wise_abs_max", "abs_max"),
     }
-    for model in ("mobilenetv1", "resnet50", "mobilenetv1-fashion", "resnet20-fashion"):
+    for model in ("mobilenetv1", "resnet50", "resnet56-cifar10", "mobilenetv1-fashion", "resnet56-fashion"):
         for row, scheme in schemes.items():
             step = load(f"{model}-{row}").recipe.steps[-1]
             assert step.qat is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from compressors import architectures
 from compressors.onnx import compare_onnx, export_onnx
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.compressors.conftest import SMALL
-from tests.compressors.networks import WithSort
+from tests.compressors.networks import Branch, Inverse, WithSort, behind
 
 SAMPLES = [np.random.default_rng(i).standard_normal((1, 32, 32, 3)).astype(np.float32) for i in range(4)]
 
@@ -40,6 +41,18 @@ def test_a_network_that_cannot_be_converted(tmp_path: Path, capfd: pytest.Captur
     assert len(caught.value.as_text().splitlines()) <= 6
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "x.onnx").exists()
+
+
+@pytest.mark.parametrize("module", [Inverse(), Branch()])
+def test_an_operation_that_cannot_be_converted_names_its_module_and_line(
+    module: torch.nn.Module, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkFailed, match="cannot be converted") as caught:
+        export_onnx(behind(module), (1, 3, 32, 32), tmp_path / "x.onnx")
+    told = caught.value.as_text()
+    assert f"in module 'head.1' ({type(module).__name__})" in told
+    assert re.search(r"networks\.py:\d+", told)
+    assert "step 3/3" not in told and "\x1b" not in told
 
 
 def test_without_the_extra_the_command_is_named(

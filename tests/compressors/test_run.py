@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from compressors.cli import group
 from compressors.pipeline import compress
@@ -149,6 +150,9 @@ def test_without_labelled_photos_there_is_no_accuracy_and_it_says_so(
         ({"plain": None}, BadInput, "--set data.calibration.folder=FOLDER"),
         ({"plain": "data.calibration.folder={tmp}/empty"}, BadInput, "no photo in the folder"),
         ({"plain": "data.calibration.folder={tmp}/none"}, BadInput, "no such folder"),
+        ({"plain": "data.calibration.folder={tmp}/black"}, BadInput, "one colour all over"),
+        ({"plain": "data.calibration.folder={tmp}/broken"}, BadInput, "cut.png"),
+        ({"labelled": "data.evaluation.folder={tmp}/empty"}, BadInput, "no photo in the folder"),
         ({"labelled": "data.evaluation.folder={plain}"}, BadInput, "none of 4 photos has a name"),
         ({"weights": "weights={tmp}/other.pth"}, BadInput, "not one of"),
         ({"weights": "weights={tmp}/nan.pth"}, BadInput, "NaN"),
@@ -161,6 +165,10 @@ def test_what_a_user_gets_wrong(
     network: torch.nn.Module, change: dict[str, str | None], kind: type[PocketzooError], said: str,
 ) -> None:  # fmt: skip
     (tmp_path / "empty").mkdir()
+    (tmp_path / "black").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "black" / "night.png")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cut.png").write_bytes(next(plain.iterdir()).read_bytes()[:300])
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     torch.save({k: v * float("nan") for k, v in network.state_dict().items()}, tmp_path / "nan.pth")
     settings: dict[str, str | None] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from compressors.evaluate import FileModel
@@ -100,22 +100,31 @@ def _granularity(target: Path, step: Quantize) -> list[str]:
     return problems
 
 
-def check_learnt(target: Path, learnt: Mapping[str, tuple[float, float]], *, symmetric: bool) -> None:
+def check_learnt(
+    target: Path,
+    learnt: Mapping[str, tuple[float, float]],
+    *,
+    symmetric: bool,
+    floating: Collection[str] = (),
+) -> None:
     """Every learnt range is the file's, scale for scale.
 
     Args:
         target: a static int8 file.
         learnt: tensor name -> (low, high).
         symmetric: scale is high / 127 and the zero point 0; else the range has 255 steps.
+        floating: tensors that may be float in the file, because layers that read them are.
 
     Raises:
         WorkFailed: with the tensors whose scale or zero point is another.
     """
     made, problems = graph.read(target), []
     for name, (low, high) in learnt.items():
-        tensor = made.tensors.get(name) or made.tensors.get(f"{name}_quantized")
-        found = tensor.quantization if tensor is not None else None
+        tensors = [made.tensors[known] for known in (name, f"{name}_quantized") if known in made.tensors]
+        found = next((tensor.quantization for tensor in tensors if tensor.quantization is not None), None)
         scale = high / 127 if symmetric else (high - low) / 255
+        if found is None and name in floating:
+            continue
         if found is None or abs(found.scales[0] - scale) > SCALE_TOLERANCE * scale:
             problems.append(f"{name[:100]}: scale {found.scales[0] if found else 'none'}, learnt {scale:.8g}")
         elif symmetric and found.zero_points[0] != 0:

@@ -46,6 +46,10 @@ def gated(
     judge: Callable[[Path], float],
     probes: Sequence[NDArray[np.float32]],
     say: Callable[[str], None],
+    *,
+    exact_file: Path | None = None,
+    symmetric: bool = False,
+    inspect: Callable[[Path, tuple[str, ...]], None] | None = None,
 ) -> Gated:
     """Quantize so that the gate holds.
 
@@ -58,20 +62,26 @@ def gated(
         judge: a file's top-1 in percent, on images that are neither trained nor evaluated on.
         probes: inputs that sensitivity is measured on.
         say: told about each try.
+        exact_file: what ``max_drop`` counts from; by default the float file itself.
+        symmetric: activations have zero point 0.
+        inspect: looks at each try's file and the layers it keeps in float, and raises where something is not right.
 
     Raises:
         WorkFailed: not even all but the least sensitive layer in float are enough.
     """
     if step.max_drop is None:
         raise ValueError("the step has no gate")
-    allowed, exact = step.max_drop, judge(source)
+    allowed, exact = step.max_drop, judge(exact_file or source)
     sensitivity: dict[str, float] = {}
     order: list[str] = []
 
     def attempt(count: int) -> float:
         kept = order[:count]
-        make(source, target, step, ranges, keep_float=[nodes[name].outputs[0] for name in kept])
+        outputs = [nodes[name].outputs[0] for name in kept]
+        make(source, target, step, ranges, symmetric=symmetric, keep_float=outputs)
         check(source, target, step, kept=count)
+        if inspect is not None:
+            inspect(target, tuple(kept))
         found = judge(target)
         say(f"{count} layers in float: top-1 {found:.2f} %, float {exact:.2f} %")
         return found
@@ -79,7 +89,7 @@ def gated(
     accuracy = attempt(0)
     if exact - accuracy <= allowed:
         return Gated(exact, accuracy, (), {})
-    sensitivity = sensitivities(source, target, step, ranges, nodes, probes)
+    sensitivity = sensitivities(source, target, step, ranges, nodes, probes, symmetric=symmetric)
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
     tried: dict[int, float] = {0: accuracy}
     fails, holds = 0, 0
@@ -116,6 +126,8 @@ def sensitivities(
     ranges: Ranges | None,
     nodes: Mapping[str, graph.Node],
     probes: Sequence[NDArray[np.float32]],
+    *,
+    symmetric: bool = False,
 ) -> dict[str, float]:
     """Layer -> what quantizing it alone does to the output; 0 is nothing, 1 as large as the output itself."""
     import numpy as np
@@ -125,7 +137,7 @@ def sensitivities(
     size = float(np.mean(exact**2)) or 1.0
     found = {}
     for name, node in nodes.items():
-        make(source, scratch, step, ranges, only=node.outputs[0])
+        make(source, scratch, step, ranges, symmetric=symmetric, only=node.outputs[0])
         alone = FileModel(scratch)
         outputs = np.concatenate([alone(probe) for probe in probes])
         found[name] = float(np.mean((outputs - exact) ** 2)) / size

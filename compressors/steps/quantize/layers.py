@@ -40,7 +40,12 @@ def nodes_of(model: torch.nn.Module, shape: tuple[int, ...], file: Path) -> dict
     return graph.match(graph.read(file), weights, file)
 
 
-def quantize_gated(stages: Stages, built: Finished, source: Path, target: Path, step: Quantize) -> str:
+def nodes_of_file(file: Path) -> dict[str, graph.Node]:
+    """Layer name -> its operator, where there is no network to tell the names: those of the outputs in the file."""
+    return {node.outputs[0]: node for node in graph.read(file).weighted}
+
+
+def quantize_gated(stages: Stages, built: Finished | None, source: Path, target: Path, step: Quantize) -> str:
     """Quantize with some layers in float: those the recipe names, or as many as the gate needs.
 
     Returns:
@@ -50,7 +55,7 @@ def quantize_gated(stages: Stages, built: Finished, source: Path, target: Path, 
         BadInput: a layer that the network does not have.
         WorkFailed: the gate cannot hold.
     """
-    nodes = nodes_of(stages.model(built), stages.shape, source)
+    nodes = nodes_of_file(source) if built is None else nodes_of(stages.model(built), stages.shape, source)
     for name in step.keep_float:
         if name not in nodes:
             close = did_you_mean(name, nodes)
@@ -72,7 +77,7 @@ def quantize_gated(stages: Stages, built: Finished, source: Path, target: Path, 
         ranges,
         nodes,
         lambda file: held_out_top1(stages, file),
-        list(islice(_held_out(stages), PROBES)),
+        probes(stages),
         stages.progress.say,
     )
     return told(found, len(nodes))
@@ -87,6 +92,11 @@ def held_out_top1(stages: Stages, file: Path) -> float:
         raise BadInput("no held-out images to judge a gate on", hint="give the recipe a data.training section")
     found = answer(file, held_out, stages.recipe.preprocessing.record())
     return 100 * found.right(1) / len(found.labels)
+
+
+def probes(stages: Stages) -> list[NDArray[np.float32]]:
+    """Held-out images that sensitivity is measured on."""
+    return list(islice(_held_out(stages), PROBES))
 
 
 def _held_out(stages: Stages) -> Iterator[NDArray[np.float32]]:

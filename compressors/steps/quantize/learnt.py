@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from compressors.sections import Quantize
 from compressors.steps.quantize import graph
 from compressors.steps.quantize.check import check, check_learnt
+from compressors.steps.quantize.gate import Gated, gated
 from compressors.steps.quantize.post_training import calibrate, make, with_learnt
 from pocketzoo.errors import WorkFailed
 
@@ -22,16 +23,30 @@ SAME = 1e-6  # relative difference of two ranges that are one
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a gate is judged by: see :func:`compressors.steps.quantize.gate.gated`.
+
+    ``exact_file`` is the float file of the network before it was trained with fake quantization.
+    """
+
+    exact_file: Path
+    judge: Callable[[Path], float]
+    probes: Sequence[NDArray[np.float32]]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
 class Told:
     """What became of the learnt ranges: tensors that carry one, those that were calibrated, those that were widened.
 
     A widened one is shared by layers that learnt different ranges for the same values, such as before and after a
-    pooling; the file has the widest.
+    pooling; the file has the widest. ``gate`` says what was kept in float, where the step has a gate.
     """
 
     learnt: int
     calibrated: int
     widened: int
+    gate: Gated | None = None
 
 
 def quantize_learnt(
@@ -42,6 +57,7 @@ def quantize_learnt(
     weights: Mapping[str, NDArray[np.float32]],
     samples: Iterable[NDArray[np.float32]],
     on_sample: Callable[[], None] = lambda: None,
+    gate: Gate | None = None,
 ) -> Told:
     """Quantize the float file of a network that was trained for it.
 
@@ -53,25 +69,46 @@ def quantize_learnt(
         weights: layer -> weight as torch has it; tells which operator is which layer.
         samples: for the tensors no layer reads (inputs of additions, the output): these ranges are calibrated.
         on_sample: called after each.
+        gate: with ``max_drop``, what judges the file.
 
     Raises:
-        WorkFailed: a layer that cannot be found in the file, or a range that did not reach it.
+        WorkFailed: a layer that cannot be found in the file, a range that did not reach it, or a gate that cannot hold.
     """
     if step.qat is None:
         raise ValueError("the step has no qat section")
     found = graph.read(source)
     nodes = graph.match(found, weights, source)
     if not learnt:
-        make(source, target, step, None)
-        check(source, target, step)
-        return Told(0, 0, 0)
+        done = None
+        if gate is None:
+            make(source, target, step, None)
+            check(source, target, step)
+        else:
+            done = gated(
+                source, target, step, None, nodes, gate.judge, gate.probes, gate.say, exact_file=gate.exact_file
+            )
+        return Told(0, 0, 0, done)
     symmetric = step.qat.activations == "moving_average_abs_max"
     by_tensor, widened = _by_tensor(found, nodes, learnt)
     ranges = calibrate(source, step, samples, on_sample)
-    make(source, target, step, with_learnt(ranges, by_tensor), symmetric=symmetric)
-    check(source, target, step)
-    check_learnt(target, by_tensor, symmetric=symmetric)
-    return Told(len(by_tensor), len(set(ranges) - set(by_tensor)), widened)
+    calibrated = len(set(ranges) - set(by_tensor))
+    ranges = with_learnt(ranges, by_tensor)
+
+    def reached(file: Path, kept: tuple[str, ...]) -> None:
+        # What a layer in float reads need not be quantized any more.
+        floating = {tensor for name in kept for tensor in graph.upstream(found, graph.parts(nodes[name])[0])}
+        check_learnt(file, by_tensor, symmetric=symmetric, floating=floating)
+
+    if gate is None:
+        make(source, target, step, ranges, symmetric=symmetric)
+        check(source, target, step)
+        reached(target, ())
+        return Told(len(by_tensor), calibrated, widened)
+    done = gated(
+        source, target, step, ranges, nodes, gate.judge, gate.probes, gate.say,
+        exact_file=gate.exact_file, symmetric=symmetric, inspect=reached,
+    )  # fmt: skip
+    return Told(len(by_tensor), calibrated, widened, done)
 
 
 def _by_tensor(

@@ -47,7 +47,8 @@ def quantize(
         on_sample: called after each.
 
     Raises:
-        BadInput: no samples, or samples of another shape, not finite, or far outside a normalised image's range.
+        BadInput: no samples, none that shows more than one colour, or samples of another shape, not finite, or far
+            outside a normalised image's range.
         WorkFailed: the quantizer fails, or its result is not what was asked for.
     """
     ranges = calibrate(source, step, samples, on_sample) if step.scheme.startswith("static") else None
@@ -157,7 +158,8 @@ def calibrate(
     """The range of every activation over the samples, clipped as ``step.ranges`` says.
 
     Raises:
-        BadInput: no samples, or samples of another shape, not finite, or far outside a normalised image's range.
+        BadInput: no samples, none that shows more than one colour, or samples of another shape, not finite, or far
+            outside a normalised image's range.
         WorkFailed: the network gives NaN or infinite activations.
     """
     from compressors.steps.quantize.clipping import Watcher
@@ -198,9 +200,10 @@ def _observed(
     runtime = Interpreter(model_path=str(source))
     signature, names = next(iter(runtime.get_signature_list().items()))
     shape = tuple(int(n) for n in runtime.get_input_details()[0]["shape"])
-    seen = 0
+    seen = plain = 0
     for sample in samples:
         _check_sample(sample, shape, seen)
+        plain += bool((sample == sample[:, :1, :1]).all())
         # One at a time: calibrate() makes a list of what it is given, and a data set need not fit into memory.
         engine.calibrate({signature: [{names["inputs"][0]: sample}]}, manager)
         if clipped is not None:
@@ -209,6 +212,11 @@ def _observed(
         on_sample()
     if not seen:
         raise BadInput("no calibration samples", hint="--set data.calibration.folder=FOLDER")
+    if plain == seen:
+        raise BadInput(
+            f"every one of the {seen} calibration samples has one colour all over: they show no range",
+            hint="give natural photos: --set data.calibration.folder=FOLDER",
+        )
     found: Ranges = dict(engine.get_model_qsvs())
     if clipped is not None:
         bits = 16 if step.scheme == "static-int8x16" else 8
