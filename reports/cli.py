@@ -32,9 +32,8 @@ def build(out: Path, as_json: bool) -> None:
     """Write the report: README.md with the summary, tables, plots, and cells.json with every raw sample."""
     from reports.build import build as write
     from reports.gather import gather
-    from zoo.stats import ratio_interval
 
-    built = write(gather(), out, ratio_interval)
+    built = write(gather(), out)
     if as_json:
         print_json({"out": str(out), "files": list(built.files), "cells": built.cells})
         return

@@ -148,7 +148,7 @@ def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
 
 def spreads(view: View, device: DeviceKey) -> list[Spread]:
     """Every cell shown for a device that has samples, with all of them."""
-    cells = sorted(
+    chosen = sorted(
         view.cells_of(device), key=lambda c: (c.abi, split_name(c.model), c.artifact_sha256, c.threads_requested)
     )
     return [
@@ -159,7 +159,7 @@ def spreads(view: View, device: DeviceKey) -> list[Spread]:
             median_ms=cell.summary.median_ms,
             mark=_mark(cell),
         )
-        for cell in cells
+        for cell in view.material.whole(chosen)
         if cell.summary is not None and any(repeat.samples_ns for repeat in cell.repeats)
     ]
 

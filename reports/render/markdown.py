@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
 from reports.render.wording import basis, figure, legend, marks_of, second_hand
 from reports.values import Missing, Table, Text, Value
 from zoo.markdown import code, escape, visible
 
-__all__ = ["cell", "code", "escape", "table", "terminal"]
+__all__ = ["cell", "code", "escape", "page", "table", "terminal"]
 
 
 def cell(value: Value) -> str:
@@ -46,6 +48,12 @@ def table(drawn: Table) -> str:
     # The marks' own characters are ours and harmless; escaping them would only make the plain text harder to read.
     below = [f"Marks: {'; '.join(marks)}."] if marks else []
     return "\n\n".join([body, *below, *(escape(note) for note in drawn.notes)])
+
+
+def page(parts: Sequence[str | Table]) -> str:
+    """A page of paragraphs, which are Markdown already, and tables."""
+    drawn = [part if isinstance(part, str) else table(part) for part in parts]
+    return "\n\n".join(part.strip("\n") for part in drawn if part) + "\n"
 
 
 def terminal(drawn: Table) -> str:

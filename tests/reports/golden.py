@@ -11,7 +11,6 @@ from pathlib import Path
 from reports.build import build
 from reports.cells import Material
 from tests.reports.records import hostile, material
-from zoo.stats import ratio_interval
 
 FOLDER = Path(__file__).parent.parent / "golden" / "reports"
 PAGES = ("README.md", "latency.md", "quantization.md", "accuracy.md")
@@ -21,7 +20,7 @@ REPORTS = {"full": material, "hostile": hostile, "empty": Material}
 def main() -> None:
     for name, make in REPORTS.items():
         with tempfile.TemporaryDirectory() as folder:
-            build(make(), Path(folder), ratio_interval)
+            build(make(), Path(folder))
             for page in PAGES:
                 target = FOLDER / name / page
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,6 @@ from reports.values import Change, Latency, Missing, Ratio, Value
 from reports.view import View, letter, lineage
 from tests.reports.records import FLOAT, INT8, LAB, LOCAL, OTHER, PHONE, PRUNED, artifact, material, measurement, sha
 from zoo.artifact import Accuracy
-from zoo.stats import ratio_interval
 
 LOCAL_KEY = DeviceKey("local", LOCAL.fingerprint)
 
@@ -107,7 +106,7 @@ def test_merging_keeps_each_measurement_once() -> None:
 
 
 def test_summary_row_holds_size_accuracy_latency_and_speed_up() -> None:
-    row = rows_of(tables.summary(View(material()), LOCAL_KEY, ratio_interval))[3]
+    row = rows_of(tables.summary(View(material()), LOCAL_KEY, most=99))[3]
     assert row["Model"] == "mobilenetv2-quant"
     assert row["Format"] == "tflite int8"
     assert row["Size (MB)"] == "4.01"
@@ -152,15 +151,15 @@ def test_a_speed_up_from_doubtful_cells_says_so_and_valid_pairs_go_first() -> No
     bad = measurement(INT8, 4.0, verdict="contended", time="2026-12-01T00:00:00Z")
     good = measurement(INT8, 5.0)
     parent = measurement(FLOAT, 10.0)
-    only_bad = speed_up(pair_alike(INT8, [bad], [parent]), ratio_interval)
+    only_bad = speed_up(pair_alike(INT8, [bad], [parent]))
     assert isinstance(only_bad, Ratio)
     assert only_bad.caveats == ("!contended",)
-    both = speed_up(pair_alike(INT8, [bad, good], [parent]), ratio_interval)
+    both = speed_up(pair_alike(INT8, [bad, good], [parent]))
     assert isinstance(both, Ratio)
     assert both.caveats == ()
     assert both.low <= both.value <= both.high
     assert both.value == pytest.approx(2.0, rel=0.01)
-    caveat = speed_up(pair_alike(INT8, [good], [measurement(FLOAT, 9.0, verdict="unstable")]), ratio_interval)
+    caveat = speed_up(pair_alike(INT8, [good], [measurement(FLOAT, 9.0, verdict="unstable")]))
     assert isinstance(caveat, Ratio)
     assert caveat.caveats == ("parent !unstable",)
 
@@ -204,7 +203,7 @@ def test_hardware_stands_before_emulated_devices() -> None:
 
 
 def test_quantization_pairs_are_float_against_int8_only() -> None:
-    rows = rows_of(tables.quantization(View(material()), ratio_interval))
+    rows = rows_of(tables.quantization(View(material())))
     assert {row["Model"] for row in rows} == {"mobilenetv2"}
     assert {(row["Device"], row["ABI"], row["Threads"]) for row in rows} == {
         ("kirin970", "armv7", "1"),

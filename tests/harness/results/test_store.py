@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from harness.results import Results
-from harness.results.store import newest_rounds, repeats_of_newest
+from harness.results.history import newest_rounds, repeats_of_newest
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
 from tests.harness.results.rounds import failed, measured, sql, store
