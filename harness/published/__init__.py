@@ -88,12 +88,19 @@ class PublishedRow(Section):
 
 
 class PublishedTable(Section):
-    """One table of a document."""
+    """One table of a document.
+
+    ``recipes`` says how our recipes call a strategy of this document, where that is another name: ``quant`` of PaddleX
+    is made after training (``quant-post``), that of PocketFlow by uniform training (``quant-uniform``). ``method`` is
+    that of every row that names none.
+    """
 
     table: str
     title: str
     source: Source
     conditions: str | None = None
+    method: str | None = None
+    recipes: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     columns: list[PublishedColumn]
     claims: list[Claim] = Field(default_factory=list)
