@@ -109,7 +109,7 @@ def amc(view: View) -> Parts:
 
 def fastest(view: View) -> Parts:  # noqa: ARG001  a page like the others
     """Published latencies by device, the shortest first, with the accuracy of the same document."""
-    table = familiar.fastest(figures.latencies())
+    table = familiar.fastest(familiar.chosen(figures.latencies()))
     words = (
         "To find the fastest model for a phone: its rows, read downwards until the accuracy suffices. The same on the "
         "command line: `reports published --device kirin970 --min-top1 70`; of what was measured here: "

@@ -82,23 +82,30 @@ def _by_place(latencies: Iterable[Published]) -> dict[tuple[str, str, str, str],
     return found
 
 
-def fastest(published: Sequence[Published], *, device: str | None = None, min_top1: float | None = None) -> Table:
-    """Published latencies, per device the shortest first, with the accuracy that the same document gives the model.
+def chosen(
+    published: Sequence[Published], *, device: str | None = None, min_top1: float | None = None
+) -> list[Published]:
+    """Published latencies by device, the shortest first.
 
     Args:
         published: what there is.
         device: only this one.
         min_top1: only models of at least so much top-1 accuracy (%); those that state none are left out.
     """
-    columns = (
-        Column("Device"), Column("Latency (ms)", "right"), Column("Model"), Column("Strategy"), Column("Accuracy"),
-        Column("ABI"), Column("Threads", "right"), Column("Size"), Column("Whose"), Column("Table"),
-    )  # fmt: skip
-    chosen = [
+    found = [
         one
         for one in published
         if (device is None or one.device == device) and (min_top1 is None or (one.top1 or 0.0) >= min_top1)
     ]
+    return sorted(found, key=lambda one: (one.device, one.ms))
+
+
+def fastest(published: Sequence[Published]) -> Table:
+    """Published latencies with the accuracy that the same document gives the model, in the order given."""
+    columns = (
+        Column("Device"), Column("Latency (ms)", "right"), Column("Model"), Column("Strategy"), Column("Accuracy"),
+        Column("ABI"), Column("Threads", "right"), Column("Size"), Column("Whose"), Column("Table"),
+    )  # fmt: skip
     rows = tuple(
         (
             Text(one.device),
@@ -112,7 +119,7 @@ def fastest(published: Sequence[Published], *, device: str | None = None, min_to
             Text(one.whose),
             Text(one.table),
         )
-        for one in sorted(chosen, key=lambda one: (one.device, one.ms))
+        for one in published
     )
     return Table("Published latencies, the shortest first", columns, rows)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from harness.published import PublishedRow, PublishedTable
 from reports import figures
+from reports.beside import FIGURES
 from reports.cells import Held, device_of, marks
 from reports.compare import headline, score
 from reports.numbers import ms_text
@@ -80,7 +81,7 @@ def _lines(table: PublishedTable, number: int, row: PublishedRow) -> list[Line]:
 
 
 def _is_figure(holds: str) -> bool:
-    return holds not in ("text", "model", "strategy", "device", "ratio")
+    return holds in FIGURES
 
 
 def recipes_for(line: Line, known: Collection[str]) -> tuple[str, ...]:

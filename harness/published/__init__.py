@@ -6,6 +6,7 @@ in our spelling as well, so that a published row can stand next to a measured on
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import Literal
 
@@ -128,8 +129,9 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
 
 
+@cache
 def load(name: str) -> PublishedTable:
-    """One table.
+    """One table; reading it is slow, so each is read once.
 
     Raises:
         BadInput: there is no table of that name; the message has the nearest.
