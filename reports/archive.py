@@ -70,6 +70,10 @@ class OnDisk:
                 say(f"warning: no samples of cell {cell.job_key[:12]}: {problem}")
                 yield cell
 
+    def is_published(self, cell: Measurement) -> bool:
+        """Whether the zoo holds this measurement."""
+        return (cell.job_key, cell.time) in self._published
+
     def history(self, job_keys: Sequence[str]) -> dict[str, tuple[Past, ...]]:
         """Every stored round of these job keys, oldest first."""
         return self._results.history(job_keys)

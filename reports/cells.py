@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reports.archive import Archive, InMemory
+from reports.trained import Trained
 from zoo.artifact import Artifact
 from zoo.instants import instant
 from zoo.measurement import Measurement
@@ -44,9 +45,11 @@ class Material:
 
     held: tuple[Held, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    trained: tuple[Trained, ...] = ()
     archive: Archive = field(default_factory=InMemory, repr=False, compare=False)
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
+    _of_artifact: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         first: dict[str, Held] = {}
@@ -57,10 +60,18 @@ class Material:
         for cell in self.measurements:
             places.setdefault(place_of(cell), []).append(cell)
         object.__setattr__(self, "by_place", places)
+        of_artifact: dict[str, list[Measurement]] = {}
+        for cell in self.measurements:
+            of_artifact.setdefault(cell.artifact_sha256, []).append(cell)
+        object.__setattr__(self, "_of_artifact", of_artifact)
 
     def cells(self, digest: str, device: DeviceKey, abi: str, threads: int) -> list[Measurement]:
         """Every cell of an artifact at one place."""
         return self.by_place.get((digest, device, abi, threads), [])
+
+    def by_artifact(self, digest: str) -> list[Measurement]:
+        """Every cell of an artifact."""
+        return self._of_artifact.get(digest, [])
 
     def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
         """These cells with every raw sample, in their order, read in batches."""
@@ -146,13 +157,19 @@ def setup_of(measurement: Measurement) -> Setup:
     )
 
 
-def merge(held: Iterable[Held], measurements: Iterable[Measurement], archive: Archive | None = None) -> Material:
+def merge(
+    held: Iterable[Held],
+    measurements: Iterable[Measurement],
+    archive: Archive | None = None,
+    trained: tuple[Trained, ...] = (),
+) -> Material:
     """Everything once, in an order that does not depend on where it came from.
 
     Args:
         held: the zoo's artifacts with their tags.
         measurements: of any metric; those that are not latencies are left out.
         archive: where samples and earlier rounds are; by default the measurements hold their own samples.
+        trained: what training gave, by recipe.
     """
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
     # Counts of instructions are no latencies, and every table here is one of latencies.
@@ -160,6 +177,7 @@ def merge(held: Iterable[Held], measurements: Iterable[Measurement], archive: Ar
     return Material(
         held=tuple(Held(entries[key].artifact, tuple(sorted(entries[key].tags))) for key in sorted(entries)),
         measurements=tuple(cells[key] for key in sorted(cells)),
+        trained=trained,
         archive=archive or InMemory(),
     )
 

@@ -139,7 +139,7 @@ def speed_up(pair: tuple[Measurement, Measurement] | Missing) -> Ratio | Missing
     found = ratio(
         (parent.summary.median_ms, *parent.summary.ci95_ms), (child.summary.median_ms, *child.summary.ci95_ms)
     )
-    return Missing("shorter than the clock tells") if found is None else Ratio(*found, _caveats(child, parent))
+    return Missing("shorter than the clock tells") if found is None else Ratio(*found, caveats(child, parent))
 
 
 def _pair_preference(pair: tuple[Measurement, Measurement]) -> tuple[bool, str, str, str, str]:
@@ -153,7 +153,8 @@ def _pair_preference(pair: tuple[Measurement, Measurement]) -> tuple[bool, str, 
     )
 
 
-def _caveats(cell: Measurement, parent: Measurement) -> tuple[str, ...]:
+def caveats(cell: Measurement, parent: Measurement, other: str = "parent") -> tuple[str, ...]:
+    """The marks of two cells that a ratio leans on; ``other`` names the second."""
     mine, theirs = ([mark for mark in marks(one) if mark != "✓"] for one in (cell, parent))
     both = [f"both {mark}" for mark in mine if mark in theirs]
-    return (*both, *(m for m in mine if m not in theirs), *(f"parent {m}" for m in theirs if m not in mine))
+    return (*both, *(m for m in mine if m not in theirs), *(f"{other} {m}" for m in theirs if m not in mine))

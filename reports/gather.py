@@ -8,6 +8,7 @@ from devices.facts import DeviceFacts
 from harness.results import Results
 from pocketzoo.command import say
 from pocketzoo.errors import PocketzooError
+from reports import trained
 from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
 from zoo.measurement import Measurement
@@ -33,7 +34,7 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
             published.append(cell)
             places[cell.job_key, cell.time] = path
     cells = _shared([*published, *results.latest_summaries()])
-    return merge(held, cells, OnDisk(places, results))
+    return merge(held, cells, OnDisk(places, results), trained.load())
 
 
 def _shared(cells: list[Measurement]) -> list[Measurement]:

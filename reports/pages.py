@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.published import load
-from reports import beside, tables
+from reports import beside, documents, familiar, tables
 from reports.cells import DeviceKey, Setup, repeat_count, setup_of
+from reports.documents import Parts
 from reports.pictures import Pictures
 from reports.render import markdown
 from reports.values import Table
@@ -16,18 +17,28 @@ from reports.view import View
 from zoo.markdown import visible
 from zoo.measurement import Measurement
 
-Parts = tuple[str | Table, ...]
 MOST_ROWS = 500  # of a table on one page
 MOST_SUMMARY = 200  # models of a device in README.md
 
 # The published tables that stand beside ours; all of them: ``reports published``.
-LATENCY = ("paddlex-classification-latency", "paddlex-segmentation-latency")
-SPEED_UP = "pocketflow-quantization-speedup"
+LATENCY = (
+    "paddlex-classification-latency",
+    "paddlex-segmentation-latency",
+    "paddlex-classification-cropping",
+    "paddlex-detection-cropping",
+    "paddlex-segmentation-cropping",
+)
 ACCURACY = (
     "paddlex-classification-quantization",
     "paddlex-classification-cropping",
+    "paddlex-detection-quantization",
+    "paddlex-segmentation-quantization",
     "pocketflow-quantization-accuracy",
-    "amc-mobilenets",
+    "paddleslim-quantization-accuracy",
+    "paddleslim-quantization-size",
+    "paddleslim-distillation",
+    "paddleslim-distil-quant",
+    "paddleslim-prune-quant",
 )
 
 LEGEND = """\
@@ -60,6 +71,13 @@ def all_pages(view: View, pictures: Pictures) -> dict[str, Parts]:
         "latency.md": latency_page(view),
         "quantization.md": quantization_page(view),
         "accuracy.md": accuracy_page(view),
+        "pruning.md": documents.pruning(view),
+        "threads.md": documents.threads(view),
+        "gpu.md": documents.gpu(view),
+        "amc.md": documents.amc(view),
+        "fastest.md": documents.fastest(view),
+        "status.md": documents.status_page(view),
+        "published.md": documents.everything_published(),
     }
     return {name: page for first, parts in whole.items() for name, page in split(first, parts).items()}
 
@@ -121,33 +139,26 @@ def readme(view: View, pictures: Pictures) -> Parts:
 
 
 def latency_page(view: View) -> Parts:
-    """Latency by device, model, strategy, ABI and threads; every cell with what it can be traced by; then others'."""
-    table = tables.latency(view)
+    """Latency by device, model, strategy, ABI and threads, ours and theirs; every cell and what it is traced by."""
+    beside_each_other = [
+        part for table in familiar.side_by_side(view) for part in (f"## {markdown.escape(table.title)}", table)
+    ]
+    notes = "\n".join(f"- {markdown.escape(note)}" for name in LATENCY for note in beside.notes(load(name)))
     return (
-        f"# {table.title}",
-        "## Measured here",
-        table,
+        "# Latency (ms), median ± half-width of the 95% interval",
+        *beside_each_other,
         "## How to read it",
         LEGEND,
+        f"About the published rows:\n\n{notes}",
         "## Every cell",
         _cells_words(),
         tables.every_cell(view),
-        *_published([beside.latency_rows(load(name)) for name in LATENCY]),
     )
 
 
 def quantization_page(view: View) -> Parts:
-    """32-bit against 8-bit: measured here, then as documents published it, in one table."""
-    published = load(SPEED_UP)
-    table = tables.quantization(view, beside.quantization_rows(published))
-    notes = "\n".join(f"- {markdown.escape(note)}" for note in beside.notes(published))
-    return (
-        f"# {table.title}",
-        table,
-        f"About the published rows:\n\n{notes}",
-        "## How to read it",
-        f"{LEGEND}\n{_speed_up_words()}",
-    )
+    """Quantization, and how to read it."""
+    return (*documents.quantization(view), "## How to read it", f"{LEGEND}\n{_speed_up_words()}")
 
 
 def accuracy_page(view: View) -> Parts:
@@ -170,9 +181,10 @@ def _contents(view: View) -> str:
     models, cells, devices = len(view.material.held), len(view.material.measurements), len(view.devices)
     counted = f"{_plural(models, 'model')}, {_plural(cells, 'cell')} measured, {_plural(devices, 'device')}."
     return (
-        f"{counted} More: [latency by ABI and threads, and every cell](latency.md), "
-        "[quantization speed-up](quantization.md), [accuracy and size](accuracy.md); each next to published figures. "
-        "Numbers here are measured, and marked; `reports published` prints every published table."
+        f"{counted} Beside the published figures: [latency by ABI and threads, and every cell](latency.md), "
+        "[latency by threads](threads.md), [quantization speed-up](quantization.md), [accuracy and size](accuracy.md), "
+        "[pruning](pruning.md), [GPU](gpu.md), [AMC](amc.md). [The fastest published](fastest.md), [every published "
+        "table](published.md), and [the status of each of their rows here](status.md)."
     )
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from pocketzoo import __version__
 from pocketzoo.errors import PocketzooError
-from pocketzoo.files import write_atomically
+from pocketzoo.files import sha256_bytes, write_atomically
 from pocketzoo.home import home
 from zoo.artifact import Artifact
 from zoo.kept import read_manifest, read_measurement
@@ -60,7 +60,7 @@ class _Memory:
 
     @classmethod
     def of(cls, store: Store) -> _Memory:
-        path = home() / "reports" / "read.msgpack"
+        path = home() / "reports" / f"read-{sha256_bytes(str(store.root).encode())[:16]}.msgpack"
         fresh = _Kept(str(store.root), __version__)
         before = fresh
         with contextlib.suppress(OSError, msgspec.DecodeError, RecursionError):

@@ -261,13 +261,7 @@ def quantization(view: View, published: Sequence[tuple[Value, ...]] = ()) -> Tab
             continue
         if is_quantized(child.parent.name, parent.parent.relation if parent and parent.parent else None):
             continue
-        places = sorted(
-            {
-                (device_of(c), c.abi, c.threads_requested)
-                for c in view.best.values()
-                if c.artifact_sha256 == child.digest
-            }
-        )
+        places = sorted({(device_of(c), c.abi, c.threads_requested) for c in view.material.by_artifact(child.digest)})
         for device, abi, threads in places:
             pair = pair_alike(
                 child,

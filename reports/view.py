@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from reports.cells import DeviceKey, Held, Material, Setup, cell_id, device_of, marks, setup_of, shown, split_name
@@ -98,12 +98,17 @@ def letter(number: int) -> str:
 def why_empty(cells: Sequence[Measurement], abi: str) -> str:
     """Why a device has no cell for an ABI: its processor is of another family, or nobody measured it."""
     proven = {proof for cell in cells for proof in cell.device.abis} | {cell.abi for cell in cells}
+    return why_empty_by_abis(proven, abi, "not measured")
+
+
+def why_empty_by_abis(proven: Set[str], abi: str, otherwise: str) -> str:
+    """The same by the ABIs that are known to run there; ``otherwise`` where nothing rules it out."""
     families = [name for name, members in _FAMILIES.items() if proven & members]
     wanted = next((name for name, members in _FAMILIES.items() if abi in members), None)
     # One known family that is not the wanted one rules it out; an ABI nobody proved on the right family does not.
     if wanted and len(families) == 1 and wanted not in families:
         return f"impossible: {families[0]} CPU"
-    return "not measured"
+    return otherwise
 
 
 def lineage(held: Sequence[Held]) -> list[Held]:

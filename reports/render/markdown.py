@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from reports.render.wording import basis, figure, legend, marks_of, second_hand
-from reports.values import Missing, Table, Text, Value
+from reports.values import Line, Missing, Table, Text, Value
 from zoo.markdown import code, escape, visible
 
 __all__ = ["cell", "code", "escape", "page", "table", "terminal"]
@@ -22,6 +22,10 @@ def cell(value: Value) -> str:
             return escape(value.why)
         case Text():
             text = escape(value.text)
+        case Line(parts=parts) if not marks_of(value):
+            return " / ".join(cell(part) for part in parts)
+        case Line():
+            text = escape(figure(value))
         case _:
             # Numbers in our own wording. An interval's brackets are no link: neither "(" nor a definition follows.
             text = figure(value)

@@ -40,7 +40,7 @@ def test_same_input_same_bytes_in_any_order(tmp_path: Path) -> None:
     first = build(one, tmp_path / "a")
     second = build(other, tmp_path / "b")
     assert first.files == second.files
-    assert first.cells == second.cells == 15
+    assert first.cells == second.cells == 17
     assert any(name.endswith(".svg") for name in first.files)
     for name in first.files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
@@ -79,7 +79,7 @@ def test_a_forged_file_list_removes_nothing_outside(tmp_path: Path) -> None:
 
 def test_every_number_can_be_traced_to_its_raw_samples(full: Built) -> None:
     cells = json.loads((full.out / "cells.json").read_bytes())["cells"]
-    assert len(cells) == 15
+    assert len(cells) == 17
     known = {(m.job_key, m.time): m for m in material().measurements}
     for cell in cells:
         record = known[cell["job_key"], cell["time"]]
@@ -104,7 +104,7 @@ def test_links_and_pictures_of_the_readme_exist(full: Built) -> None:
 
 def test_an_empty_zoo_says_what_to_do_next(tmp_path: Path) -> None:
     built = build(Material(), tmp_path)
-    assert built.files == ("README.md", "accuracy.md", "cells.json", "latency.md", "quantization.md", LIST)
+    assert built.files == tuple(sorted([*PAGES, "published.md", "cells.json", LIST]))
     assert built.cells == 0
     assert "compress run" in (tmp_path / "README.md").read_text()
     assert "harness run --device local" in built.summary
@@ -121,7 +121,7 @@ def test_models_without_any_measurement_show_their_accuracy(tmp_path: Path) -> N
 
 def test_measurements_of_a_model_that_left_the_zoo_are_kept(tmp_path: Path) -> None:
     build(merge([], [measurement(INT8, 8.0)]), tmp_path)
-    assert "| local    | mobilenetv2 | quant" in (tmp_path / "latency.md").read_text()
+    assert re.search(r"\| local +\| mobilenetv2 +\| quant ", (tmp_path / "latency.md").read_text())
 
 
 def test_without_matplotlib_there_are_tables_and_a_warning(

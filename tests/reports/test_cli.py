@@ -14,6 +14,7 @@ from harness.job import Cell
 from harness.results import Results
 from reports import gather
 from reports.cells import Material
+from tests.reports.golden import PAGES
 from tests.reports.records import material
 from zoo.artifact import encode
 from zoo.kept import measurement_file
@@ -42,8 +43,9 @@ def test_build_prints_one_json_document(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document == {
         "out": "r",
-        "files": ["README.md", "accuracy.md", "cells.json", "latency.md", "quantization.md", "report.json"],
+        "files": sorted([*PAGES, "published.md", "cells.json", "report.json"]),
         "cells": 0,
+        "made": len(PAGES) + 2,
     }
 
 
