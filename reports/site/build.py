@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from reports import drawings
+from reports import drawings, figures
 from reports.cells import CELL_ID, DeviceKey, device_of
 from reports.folder import Folder, key_of
 from reports.render import plots
 from reports.site import devices, measurements, models, overview
 from reports.site.page import Context, Page, Script, draw
 from reports.site.places import Places, places
-from reports.values import Table
 from reports.view import View
 from zoo.measurement import Measurement
 
 TOP = "site/"
 
 
-def build(view: View, folder: Folder, sheets: Sequence[tuple[str, Table]] = ()) -> None:
+def build(view: View, folder: Folder) -> None:
     """Add the site to a report, under ``site/``: that folder alone is all that a web server or a reader needs.
 
     Args:
         view: what is to be shown.
         folder: of the report; what is on disk under the same key is not drawn again.
-        sheets: further tables by name; each gets a page.
     """
     placed = places(view)
     counted = overview.counted(view)
     for name, data in _assets():
         folder.add(TOP + name, key_of("asset", data), lambda data=data: data)  # type: ignore[misc]
     stills = _stills(view, folder)
-    pages, scripts = _pages(view, placed, sheets, stills)
+    pages, scripts = _pages(view, placed, stills)
     for script in scripts:
         folder.add(TOP + script.address, script.key, script.make)
     for page in [*pages, *_model_pages(view, placed), *_measurement_pages(view, placed)]:
@@ -57,21 +55,17 @@ def _stills(view: View, folder: Folder) -> frozenset[str]:
     return frozenset(found)
 
 
-def _pages(
-    view: View, placed: Places, sheets: Sequence[tuple[str, Table]], stills: frozenset[str]
-) -> tuple[list[Page], list[Script]]:
+def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Page], list[Script]]:
     """Every page but those of models and measurements, and the rows of long tables as scripts."""
-    from harness.published import load, names
-
-    published = [load(name) for name in names()]
+    published = figures.tables()
     pages = [overview.overview(view, placed, stills, published), *overview.fixed()]
     scripts: list[Script] = []
     several = [
-        overview.choosing(view, placed, published),
+        overview.choosing(view, placed),
         overview.listing(view, placed),
-        overview.comparisons(view, placed, published, [(name, table.title) for name, table in sheets]),
+        overview.comparisons(view, placed, published),
         overview.publications(published),
-        overview.further(sheets, placed),
+        overview.familiar(view, placed),
         *(devices.pages(view, device, placed, stills) for device in view.devices),
     ]
     for more, rows in several:

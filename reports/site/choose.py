@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from harness.published import PublishedColumn, PublishedRow, PublishedTable
+from reports import figures
 from reports.cells import cell_id, marks, split_name
 from reports.compare import headline, metric_name
 from reports.numbers import ms_text, size_text
@@ -24,29 +22,18 @@ COLUMNS = (
     Heading("Size (MB)", "right", "most"),
     Heading("From", filter="choice"),
 )
-_THREADS = (1, 2, 4)  # what a published cell with three figures holds, in this order
-_FIGURE = re.compile(r"\d+(?:\.\d+)?")
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What documents say of a model and strategy: Top-1 in percent and size in MB, as printed."""
-
-    top1: str = ""
-    size: str = ""
-
-
-def grid(view: View, published: Sequence[PublishedTable], models: Address, cells: Address, tables: Address) -> Grid:
+def grid(view: View, models: Address, cells: Address, tables: Address) -> Grid:
     """Every latency, fastest first on each device.
 
     Args:
         view: what was measured.
-        published: the tables of documents.
         models: from an artifact's digest to its page.
         cells: from a cell's id to its page.
         tables: from a published table's name to its page.
     """
-    rows = [*_measured(view, models, cells), *_published(published, tables)]
+    rows = [*_measured(view, models, cells), *_published(tables)]
     rows.sort(key=lambda row: (row[0].text, _order(row[4]), row[1].text, row[2].text, row[5].text, row[6].text))
     return Grid("choose", "Latency, accuracy and size of every model on every device", COLUMNS, tuple(rows))
 
@@ -95,72 +82,19 @@ def _measured(view: View, models: Address, cells: Address) -> Iterator[tuple[Sho
         )
 
 
-def _published(tables: Sequence[PublishedTable], address: Address) -> Iterator[tuple[Shown, ...]]:
-    known = _scores(tables)
-    for table in tables:
-        for row in table.rows:
-            for position, column in enumerate(table.columns):
-                device = column.device or row.device
-                if column.holds not in ("latency", "latency-by-threads") or device is None or row.name is None:
-                    continue
-                strategy = column.strategy or row.strategy
-                scores = _own(table, row, strategy) or known.get((_document(table), row.model, strategy), Scores())
-                for threads, figure in _figures(column, row.cells[position]):
-                    yield (
-                        Shown(device),
-                        Shown(row.model),
-                        Shown(strategy),
-                        _printed(scores.top1),
-                        Shown(
-                            figure, marks=("‡published",), href=address(table.table), order=float(figure), second=True
-                        ),
-                        Shown(column.abi) if column.abi else Shown("not told", empty=True),
-                        Shown(str(threads), order=float(threads)) if threads else Shown("not told", empty=True),
-                        _printed(scores.size),
-                        Shown("published"),
-                    )
-
-
-def _document(table: PublishedTable) -> str:
-    return table.source.document
-
-
-def _figures(column: PublishedColumn, printed: str) -> Iterator[tuple[int | None, str]]:
-    """(threads, milliseconds) of a printed cell."""
-    found = _FIGURE.findall(printed)
-    if column.holds == "latency" and len(found) == 1 and printed.strip().startswith(found[0]):
-        yield column.threads, found[0]
-    elif column.holds == "latency-by-threads" and len(found) == len(_THREADS):
-        yield from zip(_THREADS, found, strict=True)
-
-
-def _printed(text: str) -> Shown:
-    number = leading_number(text)
-    if number is None:
-        return Shown("not published", empty=True)
-    return Shown(text, marks=("‡",), order=number, second=True)
-
-
-def _scores(tables: Iterable[PublishedTable]) -> dict[tuple[str, str, str], Scores]:
-    """Scores by document, model and strategy: a latency stands beside an accuracy of the same document only."""
-    found: dict[tuple[str, str, str], Scores] = {}
-    for table in tables:
-        for row in table.rows:
-            for strategy in sorted({row.strategy, *(column.strategy or row.strategy for column in table.columns)}):
-                scores = _own(table, row, strategy)
-                if scores is not None:
-                    found.setdefault((_document(table), row.model, strategy), scores)
-    return found
-
-
-def _own(table: PublishedTable, row: PublishedRow, strategy: str) -> Scores | None:
-    """What a row says of Top-1 and size itself; None where it tells no Top-1 of this strategy."""
-    top1 = size = ""
-    for column, cell in zip(table.columns, row.cells, strict=True):
-        if (column.strategy or row.strategy) != strategy or leading_number(cell) is None:
-            continue
-        if column.holds == "accuracy" and "top1" in metric_name(column.means or column.heading):
-            top1 = top1 or cell
-        elif column.holds in ("size", "size-delta"):
-            size = size or cell
-    return Scores(top1, size) if top1 else None
+def _published(address: Address) -> Iterator[tuple[Shown, ...]]:
+    for one in figures.latencies():
+        top1 = Shown(one.accuracy or "", marks=("‡",), order=one.top1, second=True)
+        yield (
+            Shown(one.device),
+            Shown(one.model),
+            Shown(one.strategy),
+            Shown("not published", empty=True) if one.top1 is None else top1,
+            Shown(one.printed, marks=("‡published",), href=address(one.table), order=one.ms, second=True),
+            Shown(one.abi) if one.abi else Shown("not told", empty=True),
+            Shown(str(one.threads), order=float(one.threads)) if one.threads else Shown("not told", empty=True),
+            Shown(one.size, marks=("‡",), order=leading_number(one.size), second=True)
+            if one.size
+            else Shown("not published", empty=True),
+            Shown("published", remark=one.whose),
+        )

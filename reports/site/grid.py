@@ -9,7 +9,7 @@ from typing import Literal
 from markupsafe import Markup, escape
 
 from reports.render import wording
-from reports.values import Align, Change, Latency, Missing, Ratio, Score, Size, Table, Text, Value
+from reports.values import Align, Change, Latency, Line, Missing, Ratio, Score, Size, Table, Text, Value
 from zoo.markdown import visible
 
 # How a reader narrows a column down: by one of its values, by a smallest or by a largest number.
@@ -97,6 +97,11 @@ def shown(value: Value, address: Address) -> Shown:
             return Shown(words, order=value.value)
         case Size():
             return Shown(words, order=float(value.size))
+        case Line():
+            latencies = [part for part in value.parts if isinstance(part, Latency)]
+            href = address(latencies[0].cell) if latencies else ""
+            order = latencies[0].median_ms if latencies else leading_number(words)
+            return Shown(words, marks=marks, href=href, order=order, second=second)
         case Text():
             return Shown(words, marks=marks, order=leading_number(words), second=second, code=value.code)
 

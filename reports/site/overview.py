@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from harness.published import PublishedTable
-from reports import beside, tables
+from reports import beside, documents, tables
 from reports.cells import believable
 from reports.pages import COMMANDS
 from reports.render.wording import MEANING
@@ -15,10 +15,9 @@ from reports.site import choose, devices, figures, models, words
 from reports.site.grid import Grid, Heading, Shown, grid_of
 from reports.site.page import Context, Page, Script, fixed_page, long_table, part
 from reports.site.places import Places, slug
-from reports.values import Ratio, Table
+from reports.values import Table
 from reports.view import View
 
-SPEED_UP = "pocketflow-quantization-speedup"
 MOST_DEVICES = 4  # shown in full on the overview; the others in a list
 VENDORED = (
     ("Chart.js", "4.6.1", "Draws the plots. MIT licence.", "chart.LICENSE.txt"),
@@ -79,11 +78,10 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
     return fixed_page("index.html", "index.html", context())
 
 
-def choosing(view: View, places: Places, published: Sequence[PublishedTable]) -> Pages:
+def choosing(view: View, places: Places) -> Pages:
     """Every latency with accuracy and size."""
     grid = choose.grid(
         view,
-        published,
         lambda digest: places.models.get(digest, ""),
         lambda cell: places.shown.get(cell, ""),
         published_address,
@@ -134,12 +132,10 @@ def listing(view: View, places: Places) -> Pages:
     return pages, scripts
 
 
-def comparisons(
-    view: View, places: Places, published: Sequence[PublishedTable], sheets: Sequence[tuple[str, str]] = ()
-) -> Pages:
+def comparisons(view: View, places: Places, published: Sequence[PublishedTable]) -> Pages:
     """Speed-ups measured here beside published ones; latency and accuracy as their readers know them."""
-    theirs = next((table for table in published if table.table == SPEED_UP), None)
-    speed_up = tables.quantization(view, beside.quantization_rows(theirs) if theirs else ())
+    theirs = next(table for table in published if table.table == documents.SPEED_UP)
+    speed_up = tables.quantization(view, beside.quantization_rows(theirs))
     to_cell = _to_cell(places)
     filters = ("Device", "Model", "Strategy", "ABI", "Threads", "CPU")
     pages: list[Page] = []
@@ -155,7 +151,7 @@ def comparisons(
         pages += long.further
         scripts += long.scripts
     drawn = figures.ratios("speed-ups", "8-bit against 32-bit: measured here and published", speed_up, -1, (0, 1, 3, 4))
-    lines = [_stands(speed_up, theirs)] if theirs else []
+    lines = [documents.where_ours_stand(speed_up)]
     page = fixed_page(
         "compare.html",
         "sheet.html",
@@ -166,7 +162,7 @@ def comparisons(
             "lines": lines,
             "figures": [drawn] if drawn else [],
             "grids": longs,
-            "links": [(f"tables/{slug(name)}.html", title, "") for name, title in sheets]
+            "links": [(f"tables/{name}.html", title, says) for name, title, _, says in FAMILIAR]
             + [
                 (published_address(table.table), table.title, f"published: {table.source.document}")
                 for table in published
@@ -174,25 +170,6 @@ def comparisons(
         },
     )
     return [page, *pages], scripts
-
-
-def _stands(table: Table, theirs: PublishedTable) -> str:
-    """Where our int8 speed-up stands next to the published range, in a sentence."""
-    printed = [row.cells[theirs.position("Speed-up")] for row in theirs.rows]
-    published = [float(text.rstrip("x")) for text in printed]
-    said = (
-        f"{theirs.source.document} prints {min(published):.2f}× to {max(published):.2f}× for 8 bits on "
-        f"{words.plural(len({row.device for row in theirs.rows}), 'phone')}."
-    )
-    ours = [row[-1] for row in table.rows if isinstance(row[-1], Ratio)]
-    firm = [ratio.value for ratio in ours if not ratio.caveats]
-    if firm:
-        span = f"{min(firm):.2f}×" if len(firm) == 1 else f"{min(firm):.2f}× to {max(firm):.2f}×"
-        left = f"; {len(ours) - len(firm)} more carry a mark" if len(ours) > len(firm) else ""
-        return f"Measured here and valid: {span} in {words.plural(len(firm), 'pair')}{left}. {said}"
-    if ours:
-        return f"{words.plural(len(ours), 'pair')} measured here, each with a mark against it. {said}"
-    return f"No pair of a model and its 8-bit child was measured alike here yet. {said}"
 
 
 def publications(published: Sequence[PublishedTable]) -> Pages:
@@ -243,31 +220,51 @@ def published_address(name: str) -> str:
     return f"published/{slug(name)}.html"
 
 
-def further(sheets: Sequence[tuple[str, Table]], places: Places) -> Pages:
-    """Pages of further tables of a report, each by its name."""
+# Tables as the readers of the documents know them, ours beside theirs.
+FAMILIAR = (
+    (
+        "pruning",
+        "Pruning",
+        documents.pruning,
+        "Method, base, pruned, difference, speed-up, as Torch-Pruning has it.",
+    ),
+    ("threads", "Latency by threads", documents.threads, "Thread 1 / 2 / 4 lines, as PaddleX prints them."),
+    ("gpu", "On a GPU", documents.gpu, "Milliseconds and images a second."),
+    ("amc", "AMC", documents.amc, "Accuracy, latency and MACs, as AMC prints them."),
+    (
+        "status",
+        "Status of every published row",
+        documents.status_page,
+        "Each row of the documents: what builds it here, whether and on what it was run, published, ours.",
+    ),
+)
+_FILTERS = frozenset(
+    {"Device", "Model", "Strategy", "Method", "Document", "Status", "Run", "Hardware", "Data", "ABI", "Threads", "CPU"}
+)
+
+
+def familiar(view: View, places: Places) -> Pages:
+    """A page for each form of table that readers of the documents know."""
     pages: list[Page] = []
     scripts: list[Script] = []
-    for name, table in sheets:
-        address = f"tables/{slug(name)}.html"
-        to_cell = _to_cell(places, "../")
-        heads = [column.heading for column in table.columns]
-        filters = [head for head in heads if head in ("Device", "Model", "Strategy", "Method", "Document", "Status")]
-        long = long_table(address, grid_of(slug(name), table, to_cell, filters), "Compare")
-        first = long.first
-        pages.append(
-            fixed_page(
-                address,
-                "sheet.html",
-                {
-                    "title": table.title,
-                    "section": "Compare",
-                    "trail": [("compare.html", "Ours next to theirs")],
-                    "grids": [first],
-                },
-            )
-        )
-        pages += long.further
-        scripts += long.scripts
+    for name, title, make, lede in FAMILIAR:
+        address = f"tables/{name}.html"
+        trail = [("compare.html", "Ours next to theirs")]
+        longs = []
+        for number, table in enumerate((item for item in make(view) if isinstance(item, Table)), 1):
+            filters = [column.heading for column in table.columns if column.heading in _FILTERS]
+            grid = grid_of(f"{name}-{number}", table, _to_cell(places, "../"), filters)
+            longs.append(long_table(address, grid, "Compare", trail))
+        context = {
+            "title": title,
+            "section": "Compare",
+            "trail": trail,
+            "lede": lede,
+            "grids": [long.first for long in longs],
+        }
+        pages.append(fixed_page(address, "sheet.html", context))
+        pages += [page for long in longs for page in long.further]
+        scripts += [script for long in longs for script in long.scripts]
     return pages, scripts
 
 
