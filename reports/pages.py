@@ -51,12 +51,12 @@ LEGEND = """\
   T1, T2, T4 are the threads asked for. 1 MB = 1,000,000 bytes."""
 
 _NOTHING = "Nothing to report yet: the zoo is empty and nothing was measured. What to do next:"
-_COMMANDS = """\
+COMMANDS = """\
 compress list                        # what can be built
 compress run mobilenetv2-quant       # build a model
 harness run --device local           # measure every model of the zoo on this machine
 reports build                        # then build this report again"""
-NEXT_STEPS = f"{_NOTHING}\n\n{_COMMANDS}"
+NEXT_STEPS = f"{_NOTHING}\n\n{COMMANDS}"
 
 
 def all_pages(view: View, pictures: Pictures) -> dict[str, Parts]:
@@ -122,7 +122,7 @@ def readme(view: View, pictures: Pictures) -> Parts:
     """
     parts: list[str | Table] = ["# Models, measured"]
     if not view.material.held and not view.material.measurements:
-        return (*parts, _NOTHING, f"```sh\n{_COMMANDS}\n```")
+        return (*parts, _NOTHING, f"```sh\n{COMMANDS}\n```")
     parts.append(_contents(view))
     if not view.devices:
         parts.append("No latency was measured yet. `harness run --device local` measures every model of the zoo here.")

@@ -205,7 +205,7 @@ def every_cell(view: View) -> Table:
                 Text(cell.affinity or "any"),
                 Text(f"{cell.warmup} + {cell.runs} × {repeat_count(cell)}"),
                 view.latency(cell),
-                Text(_reason(cell)),
+                Text(reason(cell)),
                 Text(cell.time),
                 Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
             )
@@ -225,7 +225,7 @@ def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, 
     )
 
 
-def _reason(cell: Measurement) -> str:
+def reason(cell: Measurement) -> str:
     """The figures behind a verdict in one line."""
     if cell.verdict.reason or cell.error:
         return cell.verdict.reason or cell.error or ""
