@@ -139,7 +139,7 @@ def main() -> int:
         whole = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     note = (
         f"{options.entries} entries, {options.repeats} repeats, format {options.format}, seed {SEED}; the largest page "
-        f"is {largest.relative_to(out)} with {sizes[largest]:.2f} MB (limit {PAGE_MB:g}); the report has {whole:.0f} MB."
+        f"is {largest.relative_to(out)} with {sizes[largest]:.2f} MB (limit {PAGE_MB:g}); all have {whole:.0f} MB."
     )
     show("reports_scale", rows, note)
     return 1 if sizes[largest] > PAGE_MB or any(row["holds"] == "no" for row in rows) else 0

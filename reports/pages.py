@@ -10,7 +10,7 @@ from harness.published import load
 from reports import beside, documents, familiar, tables
 from reports.cells import DeviceKey, Setup, repeat_count, setup_of
 from reports.documents import Parts
-from reports.pictures import Pictures
+from reports.pictures import MOST_DRAWN, Pictures
 from reports.render import markdown
 from reports.values import Table
 from reports.view import View
@@ -130,6 +130,8 @@ def readme(view: View, pictures: Pictures) -> Parts:
     for device in view.devices:
         table = tables.summary(view, device, most=MOST_SUMMARY)
         parts += [f"## {markdown.escape(table.title)}", _facts(view, device), table]
+        if len(view.cells_of(device)) > MOST_DRAWN:
+            parts.append(f"No plots: they would show more than {MOST_DRAWN} cells.")
         for title, file in pictures.get(device, []):
             parts.append(f"![{markdown.escape(title)}]({file})")
     if view.devices:

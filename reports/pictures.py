@@ -12,6 +12,8 @@ from reports.folder import Folder, key_of
 from reports.render import plots
 from reports.view import View
 
+# A picture of hundreds of models shows nothing, and takes gigabytes to draw.
+MOST_DRAWN = 240  # cells of a device: 40 models with two ABIs and three thread counts
 # Of one device; with more, distributions are drawn for none of its cells, and README.md says so.
 MOST_SPREADS = 60
 
@@ -35,6 +37,8 @@ def add(folder: Folder, view: View) -> Pictures:
         pictures.setdefault(device, []).append((title, f"{name}.svg"))
 
     for device, slug in view.slugs():
+        if len(view.cells_of(device)) > MOST_DRAWN:
+            continue
         for abi, trade in drawings.trades(view, device):
             title = f"Accuracy against latency: {trade.title}"
             draw(device, f"accuracy-latency-{slug}-{abi}", title, trade, lambda trade=trade: plots.trade(trade))  # type: ignore[misc]
