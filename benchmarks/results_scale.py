@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -97,12 +97,17 @@ def round_of(cell: Cell, facts: DeviceFacts, summary: Any) -> dict[str, object]:
 
 
 def fill(url: str, repeats_wanted: int, devices: int) -> None:
-    """Store so many repeats, the same for the same numbers."""
+    """Store so many repeats of the cells that so many devices measure, the same for the same numbers."""
+    fill_cells(url, repeats_wanted, [each for device in range(devices) for each in cells_of(device)])
+
+
+def fill_cells(url: str, repeats_wanted: int, cells: Sequence[tuple[Cell, DeviceFacts]]) -> None:
+    """Store so many repeats of these cells, in rounds that take turns, the same for the same numbers."""
     dice = np.random.default_rng(SEED)
     pool = [repeat_of(dice) for _ in range(512)]
     summary = summarise(pool[:REPEATS_PER_ROUND])
     packed = itertools.cycle([repeat_columns(repeat) for repeat in pool])
-    templates = [round_of(cell, facts, summary) for device in range(devices) for cell, facts in cells_of(device)]
+    templates = [round_of(cell, facts, summary) for cell, facts in cells]
     database = Database(url)
     rounds_wanted = -(-repeats_wanted // REPEATS_PER_ROUND)
     for first in range(0, rounds_wanted, BATCH):

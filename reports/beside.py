@@ -43,7 +43,7 @@ def as_table(published: PublishedTable, *, marked: bool = True) -> Table:
     )
     rows = tuple(
         tuple(
-            _value(cell, marked=column.holds in FIGURES) if marked else Text(cell)
+            as_value(cell, marked=column.holds in FIGURES) if marked else Text(cell)
             for cell, column in zip(row.cells, published.columns, strict=True)
         )
         for row in published.rows
@@ -78,7 +78,7 @@ def latency_rows(published: PublishedTable) -> Table:
             Text(row.device or ""),
             Text(row.model),
             Text(row.strategy),
-            *(_value(row.cells[i], marked=True) for i in where),
+            *(as_value(row.cells[i], marked=True) for i in where),
         )
         for row in published.rows
     )
@@ -96,7 +96,7 @@ def quantization_rows(published: PublishedTable) -> list[tuple[Value, ...]]:
             Text(row.cells[cpu]),
             Missing("not told"),
             Missing("not told"),
-            *(_value(row.cells[i], marked=True) for i in (slow, fast, ratio)),
+            *(as_value(row.cells[i], marked=True) for i in (slow, fast, ratio)),
         )
         for row in published.rows
     ]
@@ -112,7 +112,8 @@ def listing(tables: Sequence[PublishedTable]) -> Table:
     return Table("Published tables", columns, rows)
 
 
-def _value(cell: str, marked: bool) -> Value:
+def as_value(cell: str, *, marked: bool) -> Value:
+    """A published cell; ``marked`` as taken from a document."""
     if cell in ("-", "--", ""):
         return Missing("not published")
     return Text(cell, published=marked)

@@ -1,13 +1,22 @@
-"""Measurements as the cells of a table: which one is shown, what mark it carries, which may be compared. Pure."""
+"""Measurements as the cells of a table: which one is shown, what mark it carries, which may be compared. Pure.
+
+:class:`Material` is all that a report is made from. Its measurements come without raw samples where there may be many;
+:meth:`Material.whole` reads them, :meth:`Material.history` the earlier rounds of a cell. The order of everything in it
+depends on the records alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from reports.archive import Archive, InMemory
+from reports.trained import Trained
 from zoo.artifact import Artifact
+from zoo.instants import instant
 from zoo.measurement import Measurement
+from zoo.past import Past, PastSummary, PastVerdict
 
 CELL_ID = 12  # hex digits of the job key that name a cell
 
@@ -29,12 +38,18 @@ class Held:
 
 @dataclass(frozen=True)
 class Material:
-    """All that a report is made from. Each measurement appears once."""
+    """All that a report is made from. Each measurement appears once.
+
+    ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone.
+    """
 
     held: tuple[Held, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    trained: tuple[Trained, ...] = ()
+    archive: Archive = field(default_factory=InMemory, repr=False, compare=False)
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
+    _of_artifact: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         first: dict[str, Held] = {}
@@ -45,10 +60,36 @@ class Material:
         for cell in self.measurements:
             places.setdefault(place_of(cell), []).append(cell)
         object.__setattr__(self, "by_place", places)
+        of_artifact: dict[str, list[Measurement]] = {}
+        for cell in self.measurements:
+            of_artifact.setdefault(cell.artifact_sha256, []).append(cell)
+        object.__setattr__(self, "_of_artifact", of_artifact)
 
     def cells(self, digest: str, device: DeviceKey, abi: str, threads: int) -> list[Measurement]:
         """Every cell of an artifact at one place."""
         return self.by_place.get((digest, device, abi, threads), [])
+
+    def by_artifact(self, digest: str) -> list[Measurement]:
+        """Every cell of an artifact."""
+        return self._of_artifact.get(digest, [])
+
+    def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
+        """These cells with every raw sample, in their order, read in batches."""
+        return self.archive.whole(cells)
+
+    def history(self, cells: Sequence[Measurement]) -> dict[str, tuple[Past, ...]]:
+        """Every round of the job keys of these cells that is known, oldest first, by job key."""
+        wanted = {cell.job_key for cell in cells}
+        found: dict[tuple[str, str], Past] = {}
+        for cell in self.measurements:
+            if cell.job_key in wanted:
+                found[cell.job_key, cell.time] = past_of(cell)
+        for key, rounds in self.archive.history(sorted(wanted)).items():
+            found.update({(key, past.time): past for past in rounds})
+        told: dict[str, list[Past]] = {}
+        for (key, _), past in sorted(found.items(), key=lambda item: (instant(item[0][1]) or 0.0, item[0])):
+            told.setdefault(key, []).append(past)
+        return {key: tuple(rounds) for key, rounds in told.items()}
 
 
 @dataclass(frozen=True, order=True)
@@ -72,6 +113,17 @@ class Setup:
     runs: int
     options: tuple[tuple[str, str], ...] = ()
     centre: str = "median"
+
+
+def past_of(cell: Measurement) -> Past:
+    """A cell as its history tells it."""
+    summary = PastSummary(cell.summary.median_ms, cell.summary.ci95_ms) if cell.summary else None
+    return Past(cell.job_key, cell.time, cell.provenance, PastVerdict(cell.verdict.name), summary)
+
+
+def repeat_count(cell: Measurement) -> int:
+    """How many processes stand behind a cell, also where it was read without them."""
+    return len(cell.repeats) or (len(cell.summary.repeat_medians_ms) if cell.summary else 0)
 
 
 def cell_id(measurement: Measurement) -> str:
@@ -105,14 +157,28 @@ def setup_of(measurement: Measurement) -> Setup:
     )
 
 
-def merge(held: Iterable[Held], measurements: Iterable[Measurement]) -> Material:
-    """Everything once, in an order that does not depend on where it came from."""
+def merge(
+    held: Iterable[Held],
+    measurements: Iterable[Measurement],
+    archive: Archive | None = None,
+    trained: tuple[Trained, ...] = (),
+) -> Material:
+    """Everything once, in an order that does not depend on where it came from.
+
+    Args:
+        held: the zoo's artifacts with their tags.
+        measurements: of any metric; those that are not latencies are left out.
+        archive: where samples and earlier rounds are; by default the measurements hold their own samples.
+        trained: what training gave, by recipe.
+    """
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
     # Counts of instructions are no latencies, and every table here is one of latencies.
     cells = {(m.job_key, m.time): m for m in measurements if m.metric == "latency"}
     return Material(
         held=tuple(Held(entries[key].artifact, tuple(sorted(entries[key].tags))) for key in sorted(entries)),
         measurements=tuple(cells[key] for key in sorted(cells)),
+        trained=trained,
+        archive=archive or InMemory(),
     )
 
 

@@ -1,18 +1,14 @@
-"""A model against its parent: speed-up, difference in accuracy and size. Pure; the interval's maths is handed in."""
+"""A model against its parent: speed-up, difference in accuracy and size. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from reports.cells import Held, Material, believable, marks, unlike
-from reports.numbers import difference, wilson
+from reports.numbers import difference, ratio, wilson
 from reports.values import Change, Missing, Ratio, Score
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
-from zoo.timings import timings_ns
-
-# (a, b) -> ratio of pooled medians a/b, with the low and high end of its interval.
-Interval = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], tuple[float, float, float]]
 
 
 def headline(artifact: Artifact) -> Accuracy | None:
@@ -114,8 +110,8 @@ def pair_alike(
     """
     if child.parent is None:
         return Missing("no parent")
-    mine = [cell for cell in cells if _samples(cell)]
-    theirs = [cell for cell in parent_cells if _samples(cell)]
+    mine = [cell for cell in cells if cell.summary]
+    theirs = [cell for cell in parent_cells if cell.summary]
     if not mine:
         return Missing("not measured")
     if not theirs:
@@ -127,20 +123,23 @@ def pair_alike(
     return max(pairs, key=_pair_preference)
 
 
-def speed_up(pair: tuple[Measurement, Measurement] | Missing, interval: Interval) -> Ratio | Missing:
+def speed_up(pair: tuple[Measurement, Measurement] | Missing) -> Ratio | Missing:
     """How many times faster the first of a pair is than the second, its parent.
 
     Where a cell of the pair cannot be believed the ratio is still given, and its caveats name the marks.
 
     Args:
         pair: from :func:`pair_alike`.
-        interval: the ratio of medians with its interval, see ``zoo.stats.ratio_interval``.
     """
     if isinstance(pair, Missing):
         return pair
     child, parent = pair
-    value, low, high = interval(_samples(parent), _samples(child))
-    return Ratio(value, low, high, _caveats(child, parent))
+    if child.summary is None or parent.summary is None:
+        return Missing("not measured")
+    found = ratio(
+        (parent.summary.median_ms, *parent.summary.ci95_ms), (child.summary.median_ms, *child.summary.ci95_ms)
+    )
+    return Missing("shorter than the clock tells") if found is None else Ratio(*found, caveats(child, parent))
 
 
 def _pair_preference(pair: tuple[Measurement, Measurement]) -> tuple[bool, str, str, str, str]:
@@ -154,11 +153,8 @@ def _pair_preference(pair: tuple[Measurement, Measurement]) -> tuple[bool, str, 
     )
 
 
-def _samples(cell: Measurement) -> tuple[tuple[int, ...], ...]:
-    return timings_ns(cell.repeats) if cell.summary else ()
-
-
-def _caveats(cell: Measurement, parent: Measurement) -> tuple[str, ...]:
+def caveats(cell: Measurement, parent: Measurement, other: str = "parent") -> tuple[str, ...]:
+    """The marks of two cells that a ratio leans on; ``other`` names the second."""
     mine, theirs = ([mark for mark in marks(one) if mark != "✓"] for one in (cell, parent))
     both = [f"both {mark}" for mark in mine if mark in theirs]
-    return (*both, *(m for m in mine if m not in theirs), *(f"parent {m}" for m in theirs if m not in mine))
+    return (*both, *(m for m in mine if m not in theirs), *(f"{other} {m}" for m in theirs if m not in mine))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.cells import DeviceKey, believable, cell_id, marks, split_name
 from reports.compare import headline, metric_name, score
 from reports.view import View, lineage
+from zoo.instants import instant
 from zoo.measurement import Measurement
+from zoo.past import Past
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
 
 def spreads(view: View, device: DeviceKey) -> list[Spread]:
     """Every cell shown for a device that has samples, with all of them."""
-    cells = sorted(
+    chosen = sorted(
         view.cells_of(device), key=lambda c: (c.abi, split_name(c.model), c.artifact_sha256, c.threads_requested)
     )
     return [
@@ -159,7 +164,7 @@ def spreads(view: View, device: DeviceKey) -> list[Spread]:
             median_ms=cell.summary.median_ms,
             mark=_mark(cell),
         )
-        for cell in cells
+        for cell in view.material.whole(chosen)
         if cell.summary is not None and any(repeat.samples_ns for repeat in cell.repeats)
     ]
 
@@ -168,3 +173,115 @@ def _mark(cell: Measurement) -> str:
     """The marks of a cell, and that its number is a mean where it is one."""
     mean = cell.summary is not None and cell.summary.centre == "mean"
     return " ".join((*marks(cell), *(["mean"] if mean else [])))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a line; ``ends`` is its 95% interval on the y axis where it has one."""
+
+    x: float
+    y: float
+    ends: tuple[float, float] | None = None
+    good: bool = True
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of points, by growing x."""
+
+    name: str
+    points: tuple[Dot, ...]
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Accuracy of a network while one group of its channels after the other is pruned; ``base`` is it unpruned."""
+
+    title: str
+    base: float
+    curves: tuple[Line, ...]
+
+
+def sensitivity(title: str, record: object) -> Sensitivity:
+    """The curves of a sensitivity file: ``{"groups": {name: [[ratio, top1], ...]}, "base": top1}``.
+
+    Ratios are shares of channels removed (0..1), accuracies in percent. Anything beside these keys is left alone.
+
+    Args:
+        title: what the file is of.
+        record: the decoded JSON; it comes from outside and is checked here.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    if not isinstance(record, dict) or not isinstance(record.get("groups"), dict):
+        raise ValueError("no 'groups' with curves")
+    base = _number(record.get("base"), "base")
+    curves = []
+    for name, points in sorted(record["groups"].items()):
+        if not isinstance(points, list) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in points):
+            raise ValueError(f"group {name!r}: not a list of [ratio, top1]")
+        dots = sorted((_number(x, f"group {name!r}"), _number(y, f"group {name!r}")) for x, y in points)
+        curves.append(Line(str(name), tuple(Dot(x, y) for x, y in dots)))
+    if not any(curve.points for curve in curves):
+        raise ValueError("no group has a point")
+    return Sensitivity(title, base, tuple(curves))
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{where}: not a number: {value!r}")
+    return float(value)
+
+
+def costs(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
+    """(ABI, picture): MACs against latency at one thread, of the tagged models whose MACs are recorded.
+
+    A :class:`Trade` whose ``accuracy`` holds millions of MACs, and which has no front.
+    """
+    found = []
+    for abi in sorted({cell.abi for cell in view.cells_of(device)}):
+        points = []
+        for item in lineage([item for item in view.material.held if item.tags]):
+            cell = view.at(item.artifact.digest, device, abi, 1)
+            if cell is None or cell.summary is None or item.artifact.macs is None:
+                continue
+            points.append(
+                Point(
+                    label=item.artifact.name,
+                    family=split_name(item.artifact.name)[0],
+                    latency_ms=cell.summary.median_ms,
+                    latency_ends=cell.summary.ci95_ms,
+                    accuracy=item.artifact.macs / 1e6,
+                    accuracy_ends=None,
+                    good=believable(cell),
+                    mark=_mark(cell),
+                    front=False,
+                )
+            )
+        if points:
+            found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", "MACs (M)", tuple(points))))
+    return found
+
+
+def histories(told: Mapping[str, Sequence[Past]], cells: Sequence[Measurement]) -> list[Line]:
+    """The median of each of these cells over time, a line per cell that was measured more than once.
+
+    Args:
+        told: every known round by job key, oldest first: ``Material.history``.
+        cells: whose lines.
+    """
+    names = Counter(cell.model for cell in cells)
+    drawn = []
+    for cell in sorted(cells, key=lambda c: (c.model, c.abi, c.threads_requested, c.job_key)):
+        dots = [
+            Dot(at, past.summary.median_ms, past.summary.ci95_ms, past.verdict.name == "valid", past.time)
+            for past in told.get(cell.job_key, ())
+            if past.summary is not None and (at := instant(past.time)) is not None
+        ]
+        if len(dots) > 1:
+            place = f"{cell.abi} T{cell.threads_requested}"
+            alike = f" {cell_id(cell)[:4]}" if names[cell.model] > 6 else ""
+            drawn.append(Line(f"{cell.model} {place}{alike}", tuple(dots)))
+    return drawn

@@ -2,22 +2,54 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from devices.facts import DeviceFacts
+from harness.results import Results
 from pocketzoo.command import say
 from pocketzoo.errors import PocketzooError
+from reports import trained
+from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
+from zoo.measurement import Measurement
+from zoo.store import Store
 
 
-def gather() -> Material:
-    """Published measurements of every zoo entry, and the local results that were not published.
+def gather(store: Store | None = None, results: Results | None = None) -> Material:
+    """Published measurements of every zoo entry, and the local results that were not published, without samples.
 
     An entry that cannot be read is left out with a warning: one damaged file must not cost the report of the others.
-    """
-    from harness.results import latest
-    from zoo.store import Store
 
-    entries = list(Store().entries(on_problem=_warn))
-    published = [measurement for entry in entries for measurement in entry.measurements]
-    return merge((Held(entry.artifact, entry.tags) for entry in entries), [*published, *latest()])
+    Args:
+        store: the zoo; default: the local one.
+        results: the database; default: the local one.
+    """
+    from reports.reading import entries
+
+    results = results or Results()
+    held, published, places = [], [], {}
+    for entry in entries(store or Store(), _warn):
+        held.append(Held(entry.artifact, entry.tags))
+        for cell, path in entry.cells:
+            published.append(cell)
+            places[cell.job_key, cell.time] = path
+    cells = _shared([*published, *results.latest_summaries()])
+    return merge(held, cells, OnDisk(places, results), trained.load())
+
+
+def _shared(cells: list[Measurement]) -> list[Measurement]:
+    """The same cells; those of one device share its facts, which are most of a cell's memory."""
+    known: dict[tuple[str, str], list[DeviceFacts]] = {}
+    return [msgspec.structs.replace(cell, device=_one_of(known, cell.device)) for cell in cells]
+
+
+def _one_of(known: dict[tuple[str, str], list[DeviceFacts]], facts: DeviceFacts) -> DeviceFacts:
+    alike = known.setdefault((facts.name, facts.fingerprint), [])
+    for one in alike:
+        if one == facts:
+            return one
+    alike.append(facts)
+    return facts
 
 
 def _warn(problem: PocketzooError) -> None:

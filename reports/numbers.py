@@ -50,6 +50,19 @@ def wilson(share: float, samples: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def ratio(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float] | None:
+    """``a / b`` with the interval that follows from theirs, each given as (value, low, high); None if one is not > 0.
+
+    The method of variance estimates recovery on logarithms (Donner and Zou, 2012, Statistical Methods in Medical
+    Research 21), as :func:`difference` is on the values: it needs the two intervals and no samples.
+    """
+    if min(*a, *b) <= 0:
+        return None
+    (x, x_low, x_high), (y, y_low, y_high) = (tuple(map(math.log, ends)) for ends in (a, b))
+    low, high = math.hypot(x - x_low, y_high - y), math.hypot(x_high - x, y - y_low)
+    return a[0] / b[0], math.exp(x - y - low), math.exp(x - y + high)
+
+
 def difference(new: tuple[float, float, float], old: tuple[float, float, float]) -> tuple[float, float, float]:
     """``new - old`` with Newcombe's interval, each given as (value, low, high).
 

@@ -1,18 +1,45 @@
-"""The Markdown pages: tables with the words around them. Pure: a view in, text out."""
+"""The Markdown pages: tables with the words around them. A view in, parts out; the renderer makes text of them."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
-from reports import tables
-from reports.cells import DeviceKey, Setup, setup_of
-from reports.compare import Interval
+from harness.published import load
+from reports import beside, documents, familiar, tables
+from reports.cells import DeviceKey, Setup, repeat_count, setup_of
+from reports.documents import Parts
+from reports.pictures import MOST_DRAWN, Pictures
 from reports.render import markdown
-from reports.values import Table, Value
+from reports.values import Table
 from reports.view import View
 from zoo.markdown import visible
 from zoo.measurement import Measurement
+
+MOST_ROWS = 500  # of a table on one page
+MOST_SUMMARY = 200  # models of a device in README.md
+
+# The published tables that stand beside ours; all of them: ``reports published``.
+LATENCY = (
+    "paddlex-classification-latency",
+    "paddlex-segmentation-latency",
+    "paddlex-classification-cropping",
+    "paddlex-detection-cropping",
+    "paddlex-segmentation-cropping",
+)
+ACCURACY = (
+    "paddlex-classification-quantization",
+    "paddlex-classification-cropping",
+    "paddlex-detection-quantization",
+    "paddlex-segmentation-quantization",
+    "pocketflow-quantization-accuracy",
+    "paddleslim-quantization-accuracy",
+    "paddleslim-quantization-size",
+    "paddleslim-distillation",
+    "paddleslim-distil-quant",
+    "paddleslim-prune-quant",
+)
 
 LEGEND = """\
 - Every latency carries a mark. `✓` stands only on a number measured on the hardware named, with nothing found against
@@ -24,60 +51,119 @@ LEGEND = """\
   T1, T2, T4 are the threads asked for. 1 MB = 1,000,000 bytes."""
 
 _NOTHING = "Nothing to report yet: the zoo is empty and nothing was measured. What to do next:"
-_COMMANDS = """\
+COMMANDS = """\
 compress list                        # what can be built
 compress run mobilenetv2-quant       # build a model
 harness run --device local           # measure every model of the zoo on this machine
 reports build                        # then build this report again"""
-NEXT_STEPS = f"{_NOTHING}\n\n{_COMMANDS}"
+NEXT_STEPS = f"{_NOTHING}\n\n{COMMANDS}"
 
 
-def readme(view: View, interval: Interval, pictures: dict[DeviceKey, list[tuple[str, str]]]) -> str:
+def all_pages(view: View, pictures: Pictures) -> dict[str, Parts]:
+    """Every page by its file name; one whose tables are long goes on in others.
+
+    Args:
+        view: what is to be shown.
+        pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
+    """
+    whole = {
+        "README.md": readme(view, pictures),
+        "latency.md": latency_page(view),
+        "quantization.md": quantization_page(view),
+        "accuracy.md": accuracy_page(view),
+        "pruning.md": documents.pruning(view),
+        "threads.md": documents.threads(view),
+        "gpu.md": documents.gpu(view),
+        "amc.md": documents.amc(view),
+        "fastest.md": documents.fastest(view),
+        "status.md": documents.status_page(view),
+        "published.md": documents.everything_published(),
+    }
+    return {name: page for first, parts in whole.items() for name, page in split(first, parts).items()}
+
+
+def split(name: str, parts: Parts) -> dict[str, Parts]:
+    """A page, and those it goes on in: a table of more than :data:`MOST_ROWS` rows keeps its first ones.
+
+    A code host shows no Markdown file of more than half a megabyte, and no reader reads one.
+    """
+    stem = name.removesuffix(".md")
+    pages: dict[str, Parts] = {}
+    kept: list[str | Table] = []
+    for part in parts:
+        if isinstance(part, str) or len(part.rows) <= MOST_ROWS:
+            kept.append(part)
+            continue
+        rows = len(part.rows)
+        starts = range(0, rows, MOST_ROWS)
+        names = [f"{stem}-{len(pages) + number + 1}.md" for number in range(1, len(starts))]
+        for number, start in enumerate(starts):
+            told = f"Rows {start + 1:,} to {min(start + MOST_ROWS, rows):,} of {rows:,}."
+            links = [
+                f"[{word}]({target})"
+                for word, target in (("before", [name, *names][number - 1]), ("next", [*names, ""][number]))
+                if target and (number or word == "next")
+            ]
+            piece = replace(part, rows=part.rows[start : start + MOST_ROWS])
+            text = " ".join([told, *links])
+            if number == 0:
+                kept += [text, piece]
+            else:
+                pages[names[number - 1]] = (f"# {markdown.escape(part.title)}", text, piece)
+    return {name: tuple(kept), **pages}
+
+
+def readme(view: View, pictures: Pictures) -> Parts:
     """The overview.
 
     Args:
         view: what is to be shown.
-        interval: the ratio of medians with its interval.
         pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
     """
-    parts = ["# Models, measured"]
+    parts: list[str | Table] = ["# Models, measured"]
     if not view.material.held and not view.material.measurements:
-        return _join([*parts, _NOTHING, f"```sh\n{_COMMANDS}\n```"])
+        return (*parts, _NOTHING, f"```sh\n{COMMANDS}\n```")
     parts.append(_contents(view))
     if not view.devices:
         parts.append("No latency was measured yet. `harness run --device local` measures every model of the zoo here.")
-        parts += ["## Accuracy and size", markdown.table(tables.accuracy(view))]
+        parts += ["## Accuracy and size", tables.accuracy(view, most=MOST_ROWS)]
     for device in view.devices:
-        table = tables.summary(view, device, interval)
-        parts += [f"## {markdown.escape(table.title)}", _facts(view, device), markdown.table(table)]
+        table = tables.summary(view, device, most=MOST_SUMMARY)
+        parts += [f"## {markdown.escape(table.title)}", _facts(view, device), table]
+        if len(view.cells_of(device)) > MOST_DRAWN:
+            parts.append(f"No plots: they would show more than {MOST_DRAWN} cells.")
         for title, file in pictures.get(device, []):
             parts.append(f"![{markdown.escape(title)}]({file})")
     if view.devices:
         parts += ["## How to read it", f"{LEGEND}\n{_speed_up_words()}"]
     parts += [_how_measured(view), _where(view), _again(view)]
-    return _join(parts)
+    return tuple(part for part in parts if part)
 
 
-def latency_page(view: View, published: Sequence[Table] = ()) -> str:
-    """Latency by device, model, strategy, ABI and threads; every cell with what it can be traced by; then others'."""
-    table = tables.latency(view)
-    parts = [f"# {table.title}", "## Measured here", markdown.table(table), "## How to read it", LEGEND]
-    parts += ["## Every cell", _cells_words(), markdown.table(tables.every_cell(view))]
-    return _join([*parts, *_published(published)])
+def latency_page(view: View) -> Parts:
+    """Latency by device, model, strategy, ABI and threads, ours and theirs; every cell and what it is traced by."""
+    beside_each_other = [
+        part for table in familiar.side_by_side(view) for part in (f"## {markdown.escape(table.title)}", table)
+    ]
+    notes = "\n".join(f"- {markdown.escape(note)}" for name in LATENCY for note in beside.notes(load(name)))
+    return (
+        "# Latency (ms), median ± half-width of the 95% interval",
+        *beside_each_other,
+        "## How to read it",
+        LEGEND,
+        f"About the published rows:\n\n{notes}",
+        "## Every cell",
+        _cells_words(),
+        tables.every_cell(view),
+    )
 
 
-def quantization_page(
-    view: View, interval: Interval, rows: Sequence[tuple[Value, ...]] = (), notes: Sequence[str] = ()
-) -> str:
-    """32-bit against 8-bit: measured here, then as documents published it, in one table."""
-    table = tables.quantization(view, interval, rows)
-    parts = [f"# {table.title}", markdown.table(table)]
-    if rows:
-        parts.append("About the published rows:\n\n" + "\n".join(f"- {markdown.escape(note)}" for note in notes))
-    return _join([*parts, "## How to read it", f"{LEGEND}\n{_speed_up_words()}"])
+def quantization_page(view: View) -> Parts:
+    """Quantization, and how to read it."""
+    return (*documents.quantization(view), "## How to read it", f"{LEGEND}\n{_speed_up_words()}")
 
 
-def accuracy_page(view: View, published: Sequence[Table] = ()) -> str:
+def accuracy_page(view: View) -> Parts:
     """Accuracy, size and strategy with the differences to the parent."""
     table = tables.accuracy(view)
     words = (
@@ -85,27 +171,22 @@ def accuracy_page(view: View, published: Sequence[Table] = ()) -> str:
         "same samples, so the true interval is narrower. An interval that holds 0 shows no difference. "
         "1 MB = 1,000,000 bytes."
     )
-    return _join([f"# {table.title}", "## In the zoo", markdown.table(table), words, *_published(published)])
+    published = _published([beside.as_table(load(name)) for name in ACCURACY])
+    return (f"# {table.title}", "## In the zoo", table, words, *published)
 
 
-def _published(published: Sequence[Table]) -> list[str]:
-    parts = []
-    for table in published:
-        parts += [f"## {markdown.escape(table.title)}", markdown.table(table)]
-    return parts
-
-
-def _join(parts: Sequence[str]) -> str:
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+def _published(published: Sequence[Table]) -> Parts:
+    return tuple(part for table in published for part in (f"## {markdown.escape(table.title)}", table))
 
 
 def _contents(view: View) -> str:
     models, cells, devices = len(view.material.held), len(view.material.measurements), len(view.devices)
     counted = f"{_plural(models, 'model')}, {_plural(cells, 'cell')} measured, {_plural(devices, 'device')}."
     return (
-        f"{counted} More: [latency by ABI and threads, and every cell](latency.md), "
-        "[quantization speed-up](quantization.md), [accuracy and size](accuracy.md); each next to published figures. "
-        "Numbers here are measured, and marked; `reports published` prints every published table."
+        f"{counted} Beside the published figures: [latency by ABI and threads, and every cell](latency.md), "
+        "[latency by threads](threads.md), [quantization speed-up](quantization.md), [accuracy and size](accuracy.md), "
+        "[pruning](pruning.md), [GPU](gpu.md), [AMC](amc.md). [The fastest published](fastest.md), [every published "
+        "table](published.md), and [the status of each of their rows here](status.md)."
     )
 
 
@@ -143,8 +224,8 @@ def _facts(view: View, device: DeviceKey) -> str:
 def _speed_up_words() -> str:
     return (
         "- Speed-up is the parent's median over the model's, both measured alike (device, ABI, threads, affinity, "
-        "runner, protocol), with a 95% interval from a seeded two-level bootstrap. A mark behind it names the cell "
-        "that is not valid; where the two were not measured alike there is no speed-up."
+        "runner, protocol), with the 95% interval that follows from those of the two medians. A mark behind it names "
+        "the cell that is not valid; where the two were not measured alike there is no speed-up."
     )
 
 
@@ -172,7 +253,7 @@ def _how_measured(view: View) -> str:
 
 def _setup(view: View, device: DeviceKey, setup: Setup, cells: Sequence[Measurement]) -> str:
     letter = view.letters[device, setup]
-    repeats = sorted({len(cell.repeats) for cell in cells if cell.summary}) or [0]
+    repeats = sorted({repeat_count(cell) for cell in cells if cell.summary}) or [0]
     counted = str(repeats[0]) if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
     runner = f"{setup.runner} {setup.version}" + (f", {setup.runtime}" if setup.runtime else "")
     delegate = f", delegate {setup.delegate}" if setup.delegate else ""
@@ -211,7 +292,7 @@ def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
     models = sorted({cell.model for cell in cells})
     threads = ",".join(str(count) for count in sorted({cell.threads_requested for cell in cells}))
     abis = ",".join(sorted({cell.abi for cell in cells}))
-    repeats = max(len(cell.repeats) for cell in cells)
+    repeats = max(repeat_count(cell) for cell in cells)
     argv = ["harness", "run", "--device", device.name]
     for model in models:
         argv += ["--model", model]
@@ -223,13 +304,3 @@ def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
     # Quoted for the shell; a name that could end the fenced block cannot: names have no backticks or newlines, and a
     # device's name is checked by the inventory, but records of others are not trusted here.
     return " ".join(shlex.quote(visible(part).replace("`", "?")) for part in [*argv, "--fresh"])
-
-
-def devices_named(view: View) -> list[tuple[DeviceKey, str]]:
-    """Each device with a piece of file name for its plots, unique and plain."""
-    named = []
-    for device in view.devices:
-        slug = "".join(char if char.isascii() and char.isalnum() else "-" for char in device.name.lower())[:60]
-        alike = sum(d.name == device.name for d in view.devices) > 1 or slug != device.name
-        named.append((device, f"{slug}-{device.fingerprint[:8]}" if alike else slug))
-    return named

@@ -10,10 +10,10 @@ from reports.cells import (
     cell_id,
     device_of,
     is_quantized,
+    repeat_count,
     split_name,
 )
 from reports.compare import (
-    Interval,
     accuracy_change,
     headline,
     metric_name,
@@ -62,7 +62,7 @@ def _threads(cells: Iterable[Measurement]) -> list[int]:
     return sorted({*THREADS, *(cell.threads_requested for cell in cells)})
 
 
-def summary(view: View, device: DeviceKey, interval: Interval) -> Table:
+def summary(view: View, device: DeviceKey, *, most: int) -> Table:
     """What a reader chooses from: size, accuracy, latency and speed-up of the tagged models on one device."""
     cells = view.cells_of(device)
     abis = _abis(cells)
@@ -75,7 +75,7 @@ def summary(view: View, device: DeviceKey, interval: Interval) -> Table:
         one = "Speed-up, 1 thread" if len(abis) == 1 else f"Speed-up {abi}, 1 thread"
         columns.append(Column(one, "right"))
     rows = []
-    for item in lineage(tagged):
+    for item in lineage(tagged)[:most]:
         artifact = item.artifact
         precision = _precision(artifact)
         row: list[Value] = [
@@ -86,16 +86,17 @@ def summary(view: View, device: DeviceKey, interval: Interval) -> Table:
         ]
         for abi in abis:
             row += [view.latency_at(artifact.digest, device, abi, count) for count in threads]
-            row.append(_speed_up(view, item, (device, abi, 1), interval))
+            row.append(_speed_up(view, item, (device, abi, 1)))
         rows.append(tuple(row))
-    notes = []
+    notes: list[str] = []
     if len(view.material.held) > len(tagged):
         left = len(view.material.held) - len(tagged)
         notes.append(f"{left} {'entry' if left == 1 else 'entries'} without a tag: see latency.md.")
+    notes += _cut(len(tagged), most)
     return Table(view.title(device), tuple(columns), tuple(rows), tuple(notes))
 
 
-def brief(view: View, device: DeviceKey, interval: Interval) -> Table:
+def brief(view: View, device: DeviceKey, *, most: int) -> Table:
     """The same for a terminal of 80 columns: a row for each model, ABI and thread count that was measured."""
     cells = view.cells_of(device)
     tagged = [item for item in view.material.held if item.tags]
@@ -103,7 +104,7 @@ def brief(view: View, device: DeviceKey, interval: Interval) -> Table:
     columns = [Column("Model"), Column("MB", "right"), Column("Top-1", "right"), Column("ABI"), Column("T", "right")]
     columns += [Column("Latency (ms)"), Column("Speed-up")]
     rows = []
-    for item in lineage(tagged):
+    for item in lineage(tagged)[:most]:
         artifact = item.artifact
         found = headline(artifact)
         top1 = Text(f"{found.value:.1f}% n={found.samples}" if found else "-", published=_is_published(found))
@@ -111,11 +112,18 @@ def brief(view: View, device: DeviceKey, interval: Interval) -> Table:
         for abi in _abis(cells):
             for count in sorted({c.threads_requested for c in cells if c.abi == abi}):
                 latency_ = view.latency_at(artifact.digest, device, abi, count)
-                ratio = _speed_up(view, item, (device, abi, count), interval)
+                ratio = _speed_up(view, item, (device, abi, count))
                 short = Text("") if isinstance(ratio, Missing) else ratio
                 rows.append((*head, Text(abi), Text(str(count)), latency_, short))
                 head = (Text(""),) * 3
-    return Table(view.title(device), tuple(columns), tuple(rows))
+    return Table(view.title(device), tuple(columns), tuple(rows), _cut(len(tagged), most))
+
+
+def _cut(models: int, most: int | None) -> tuple[str, ...]:
+    """What is left out where a table shows the first models only."""
+    if most is None or models <= most:
+        return ()
+    return (f"{models - most:,} more models are not shown here: see latency.md.",)
 
 
 def _is_published(found: Accuracy | None) -> bool:
@@ -133,7 +141,7 @@ def _score(artifact: Artifact) -> Value:
     return type(drawn)(**{**vars(drawn), "dataset": f"{found.metric} on {drawn.dataset}"})
 
 
-def _speed_up(view: View, item: Held, place: tuple[DeviceKey, str, int], interval: Interval) -> Value:
+def _speed_up(view: View, item: Held, place: tuple[DeviceKey, str, int]) -> Value:
     material, artifact = view.material, item.artifact
     if artifact.parent is None:
         return Missing("no parent")
@@ -142,7 +150,7 @@ def _speed_up(view: View, item: Held, place: tuple[DeviceKey, str, int], interva
         material.cells(artifact.digest, *place),
         material.cells(artifact.parent.digest, *place),
     )
-    return speed_up(pair, interval)
+    return speed_up(pair)
 
 
 def latency(view: View) -> Table:
@@ -195,9 +203,9 @@ def every_cell(view: View) -> Table:
                 Text(cell.abi),
                 Text(f"{cell.threads_requested}/{used}"),
                 Text(cell.affinity or "any"),
-                Text(f"{cell.warmup} + {cell.runs} × {len(cell.repeats)}"),
+                Text(f"{cell.warmup} + {cell.runs} × {repeat_count(cell)}"),
                 view.latency(cell),
-                Text(_reason(cell)),
+                Text(reason(cell)),
                 Text(cell.time),
                 Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
             )
@@ -217,7 +225,7 @@ def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, 
     )
 
 
-def _reason(cell: Measurement) -> str:
+def reason(cell: Measurement) -> str:
     """The figures behind a verdict in one line."""
     if cell.verdict.reason or cell.error:
         return cell.verdict.reason or cell.error or ""
@@ -229,12 +237,11 @@ def _reason(cell: Measurement) -> str:
     return "; ".join(exceeded) or ("" if cell.verdict.name in ("valid", "emulated") else "no figure recorded")
 
 
-def quantization(view: View, interval: Interval, published: Sequence[tuple[Value, ...]] = ()) -> Table:
+def quantization(view: View, published: Sequence[tuple[Value, ...]] = ()) -> Table:
     """32-bit against 8-bit on each device: both times of a pair that was measured alike, and their ratio.
 
     Args:
         view: what was measured.
-        interval: the ratio of medians with its interval.
         published: rows of others in the same columns; they stand below ours.
     """
     columns = (
@@ -254,13 +261,7 @@ def quantization(view: View, interval: Interval, published: Sequence[tuple[Value
             continue
         if is_quantized(child.parent.name, parent.parent.relation if parent and parent.parent else None):
             continue
-        places = sorted(
-            {
-                (device_of(c), c.abi, c.threads_requested)
-                for c in view.best.values()
-                if c.artifact_sha256 == child.digest
-            }
-        )
+        places = sorted({(device_of(c), c.abi, c.threads_requested) for c in view.material.by_artifact(child.digest)})
         for device, abi, threads in places:
             pair = pair_alike(
                 child,
@@ -284,13 +285,13 @@ def quantization(view: View, interval: Interval, published: Sequence[tuple[Value
                     Text(abi),
                     Text(str(threads)),
                     *times,
-                    speed_up(pair, interval),
+                    speed_up(pair),
                 )
             )
     return Table("Quantization speed-up (times in ms)", columns, (*rows, *published))
 
 
-def accuracy(view: View) -> Table:
+def accuracy(view: View, *, most: int | None = None) -> Table:
     """Accuracy, size and strategy of every model of the zoo, with the differences to its parent."""
     columns = (
         Column("Model"),
@@ -306,7 +307,7 @@ def accuracy(view: View) -> Table:
     )
     counts = _counts(view.material.held)
     rows: list[tuple[Value, ...]] = []
-    for item in lineage(view.material.held):
+    for item in lineage(view.material.held)[:most]:
         artifact, parent = item.artifact, parent_of(view.material, item)
         found = headline(artifact)
         model, strategy = split_name(artifact.name)
@@ -324,4 +325,4 @@ def accuracy(view: View) -> Table:
                 Text(artifact.parent.name) if artifact.parent else Missing("none"),
             )
         )
-    return Table("Accuracy and size", columns, tuple(rows))
+    return Table("Accuracy and size", columns, tuple(rows), _cut(len(view.material.held), most))

@@ -80,7 +80,14 @@ class Size:
     size: int
 
 
-Value = Text | Missing | Latency | Ratio | Score | Change | Size
+@dataclass(frozen=True)
+class Line:
+    """Several values in one cell, as ``Thread1/Thread2/Thread4`` of PaddleX; each keeps its own marks."""
+
+    parts: tuple[Text | Missing | Latency, ...]
+
+
+Value = Text | Missing | Latency | Ratio | Score | Change | Size | Line
 
 
 @dataclass(frozen=True)

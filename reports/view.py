@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from reports.cells import DeviceKey, Held, Material, Setup, cell_id, device_of, marks, setup_of, shown, split_name
@@ -21,6 +21,8 @@ class View:
     best: dict[tuple[str, DeviceKey, str, int], Measurement] = field(init=False)
     devices: tuple[DeviceKey, ...] = field(init=False)
     letters: dict[tuple[DeviceKey, Setup], str] = field(init=False)
+    _of_device: dict[DeviceKey, list[Measurement]] = field(init=False, repr=False)
+    _why_empty: dict[tuple[DeviceKey, str], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         best = shown(self.material)
@@ -29,16 +31,20 @@ class View:
         devices = tuple(sorted({device_of(cell) for cell in best.values()}, key=lambda d: (d not in real, d)))
         object.__setattr__(self, "best", best)
         object.__setattr__(self, "devices", devices)
+        of_device: dict[DeviceKey, list[Measurement]] = {device: [] for device in devices}
+        for cell in best.values():
+            of_device[device_of(cell)].append(cell)
+        object.__setattr__(self, "_of_device", of_device)
         letters: dict[tuple[DeviceKey, Setup], str] = {}
         for device in devices:
-            setups = sorted({setup_of(cell) for cell in best.values() if device_of(cell) == device})
+            setups = sorted({setup_of(cell) for cell in of_device[device]})
             for number, setup in enumerate(setups):
                 letters[device, setup] = letter(number) if len(setups) > 1 else ""
         object.__setattr__(self, "letters", letters)
 
     def cells_of(self, device: DeviceKey) -> list[Measurement]:
         """The cells shown for a device."""
-        return [cell for cell in self.best.values() if device_of(cell) == device]
+        return self._of_device.get(device, [])
 
     def at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Measurement | None:
         """The cell shown at one place."""
@@ -48,6 +54,15 @@ class View:
         """A device's name, with its fingerprint where two devices share the name."""
         alike = sum(other.name == device.name for other in self.devices)
         return device.name if alike == 1 else f"{device.name} (fingerprint {device.fingerprint[:8]})"
+
+    def slugs(self) -> list[tuple[DeviceKey, str]]:
+        """Each device with a piece of file name, unique and plain."""
+        named = []
+        for device in self.devices:
+            slug = "".join(char if char.isascii() and char.isalnum() else "-" for char in device.name.lower())[:60]
+            alike = sum(d.name == device.name for d in self.devices) > 1 or slug != device.name
+            named.append((device, f"{slug}-{device.fingerprint[:8]}" if alike else slug))
+        return named
 
     def latency(self, cell: Measurement) -> Latency | Missing:
         """A cell as a table shows it."""
@@ -63,7 +78,11 @@ class View:
     def latency_at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Latency | Missing:
         """The latency at one place, or why there is none."""
         cell = self.at(digest, device, abi, threads)
-        return self.latency(cell) if cell else Missing(why_empty(self.cells_of(device), abi))
+        if cell:
+            return self.latency(cell)
+        if (device, abi) not in self._why_empty:
+            self._why_empty[device, abi] = why_empty(self.cells_of(device), abi)
+        return Missing(self._why_empty[device, abi])
 
 
 def letter(number: int) -> str:
@@ -79,12 +98,17 @@ def letter(number: int) -> str:
 def why_empty(cells: Sequence[Measurement], abi: str) -> str:
     """Why a device has no cell for an ABI: its processor is of another family, or nobody measured it."""
     proven = {proof for cell in cells for proof in cell.device.abis} | {cell.abi for cell in cells}
+    return why_empty_by_abis(proven, abi, "not measured")
+
+
+def why_empty_by_abis(proven: Set[str], abi: str, otherwise: str) -> str:
+    """The same by the ABIs that are known to run there; ``otherwise`` where nothing rules it out."""
     families = [name for name, members in _FAMILIES.items() if proven & members]
     wanted = next((name for name, members in _FAMILIES.items() if abi in members), None)
     # One known family that is not the wanted one rules it out; an ABI nobody proved on the right family does not.
     if wanted and len(families) == 1 and wanted not in families:
         return f"impossible: {families[0]} CPU"
-    return "not measured"
+    return otherwise
 
 
 def lineage(held: Sequence[Held]) -> list[Held]:

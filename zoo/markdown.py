@@ -6,6 +6,7 @@ For paragraphs, table cells, inline code and fences, as CommonMark and GitHub's 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # All ASCII punctuation that can begin or end some construct: emphasis, code, links, images, HTML, entities, table
 # cells, strike-through, mathematics, mentions, automatic links. A backslash before it is dropped by every renderer.
@@ -24,6 +25,7 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+@lru_cache(maxsize=1 << 14)
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, inside a table cell or a paragraph, in one line."""
     escaped = _ACTIVE.sub(lambda found: "\\" + found[0], visible(text).strip())

@@ -6,6 +6,7 @@ in our spelling as well, so that a published row can stand next to a measured on
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import Literal
 
@@ -88,12 +89,19 @@ class PublishedRow(Section):
 
 
 class PublishedTable(Section):
-    """One table of a document."""
+    """One table of a document.
+
+    ``recipes`` says how our recipes call a strategy of this document, where that is another name: ``quant`` of PaddleX
+    is made after training (``quant-post``), that of PocketFlow by uniform training (``quant-uniform``). ``method`` is
+    that of every row that names none.
+    """
 
     table: str
     title: str
     source: Source
     conditions: str | None = None
+    method: str | None = None
+    recipes: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     columns: list[PublishedColumn]
     claims: list[Claim] = Field(default_factory=list)
@@ -121,8 +129,9 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml")))
 
 
+@cache
 def load(name: str) -> PublishedTable:
-    """One table.
+    """One table; reading it is slow, so each is read once.
 
     Raises:
         BadInput: there is no table of that name; the message has the nearest.

@@ -5,6 +5,7 @@ schema      the tables, and what each version of them brought
 migrations  Alembic, for a database that is new or older
 database    SQLite or PostgreSQL by URL: transactions, errors
 campaigns   what a campaign wants, for `harness resume`
+history     older rounds, and samples for what was read without them
 store       :class:`Results`, what the harness works with
 export      rows for CSV and Parquet
 """

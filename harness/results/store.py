@@ -14,18 +14,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from devices.facts import DeviceFacts
 from harness.job import Cell
-from harness.results import campaigns
+from harness.results import campaigns, history
 from harness.results.campaigns import Campaign, State, Wanted
 from harness.results.database import Conflict, Database
+from harness.results.history import newest_rounds, repeats_of_newest
 from harness.results.records import measurement_of, repeat_columns, repeat_of, summary_text, text_of
 from harness.results.schema import newest, repeats, rounds
 from pocketzoo.errors import WorkFailed
 from pocketzoo.home import home
 from zoo.measurement import Measurement, Repeat, RunnerRecord
+from zoo.past import Past
 
 BEGIN_TRIES = 5
 # Rows in memory at once where a result may be larger than memory, and keys in one IN (...).
@@ -295,6 +297,24 @@ class Results:
                 measurement, round_number = found[row.round_id]
                 yield StoredRepeat(measurement, round_number, row.number, repeat_of(row, self.url))
 
+    def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
+        """Cells that were read without samples, with every sample, in their order; others come back as they are."""
+        with self._database.reading() as connection:
+            if connection is None:
+                yield from cells
+            else:
+                yield from history.whole(connection, cells, self.url)
+
+    def history(self, job_keys: Iterable[str]) -> dict[str, tuple[Past, ...]]:
+        """Every ended round of these job keys, oldest first."""
+        with self._database.reading() as connection:
+            return {} if connection is None else history.history(connection, job_keys, self.url)
+
+    def as_of(self, time: float) -> tuple[Measurement, ...]:
+        """As :meth:`latest_summaries`, as it was at a time (seconds since 1970)."""
+        with self._database.reading() as connection:
+            return () if connection is None else _sorted(history.as_of(connection, time, self.url))
+
     # campaigns
 
     def create_campaign(self, request: Mapping[str, Any], *, id: str | None = None, seed: int = 0) -> str:
@@ -367,28 +387,6 @@ class Results:
 def latest() -> tuple[Measurement, ...]:
     """The newest ended measurement of each job key in the default database."""
     return Results().latest()
-
-
-def newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: bool) -> Select[Any]:
-    """The newest ended round of each cell, or the newest finished one; empty sequences choose all."""
-    query = select(rounds.c.id, rounds.c.job_key, rounds.c.number, rounds.c.measurement).join_from(
-        newest, rounds, rounds.c.id == (newest.c.ended_id if failed else newest.c.done_id)
-    )
-    if models:
-        query = query.where(newest.c.model.in_(models))
-    if devices:
-        query = query.where(newest.c.device.in_(devices))
-    return query
-
-
-def repeats_of_newest(chosen: Select[Any]) -> Select[Any]:
-    """The repeats of such rounds, round by round."""
-    ids = chosen.with_only_columns(rounds.c.id).subquery()
-    return (
-        select(repeats)
-        .join_from(ids, repeats, repeats.c.round_id == ids.c.id)
-        .order_by(repeats.c.round_id, repeats.c.number)
-    )
 
 
 def _sorted(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
 from reports.render.wording import basis, figure, legend, marks_of, second_hand
-from reports.values import Missing, Table, Text, Value
+from reports.values import Line, Missing, Table, Text, Value
 from zoo.markdown import code, escape, visible
 
-__all__ = ["cell", "code", "escape", "table", "terminal"]
+__all__ = ["cell", "code", "escape", "page", "table", "terminal"]
 
 
 def cell(value: Value) -> str:
@@ -20,6 +22,10 @@ def cell(value: Value) -> str:
             return escape(value.why)
         case Text():
             text = escape(value.text)
+        case Line(parts=parts) if not marks_of(value):
+            return " / ".join(cell(part) for part in parts)
+        case Line():
+            text = escape(figure(value))
         case _:
             # Numbers in our own wording. An interval's brackets are no link: neither "(" nor a definition follows.
             text = figure(value)
@@ -46,6 +52,12 @@ def table(drawn: Table) -> str:
     # The marks' own characters are ours and harmless; escaping them would only make the plain text harder to read.
     below = [f"Marks: {'; '.join(marks)}."] if marks else []
     return "\n\n".join([body, *below, *(escape(note) for note in drawn.notes)])
+
+
+def page(parts: Sequence[str | Table]) -> str:
+    """A page of paragraphs, which are Markdown already, and tables."""
+    drawn = [part if isinstance(part, str) else table(part) for part in parts]
+    return "\n\n".join(part.strip("\n") for part in drawn if part) + "\n"
 
 
 def terminal(drawn: Table) -> str:

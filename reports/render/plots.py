@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from reports.drawings import Scaling, Spread, Trade
@@ -39,14 +40,14 @@ def available() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def _words(text: str, most: int = 90) -> str:
+def words(text: str, most: int = 90) -> str:
     """Text that fits a picture: both ends of what is too long, since a variant stands at the end of a name."""
     shown = visible(text)
     return shown if len(shown) <= most else f"{shown[: most // 2 - 1]}…{shown[-most // 2 :]}"
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def drawing() -> Iterator[None]:
     import matplotlib as mpl
 
     # Bytes must not depend on the machine: bundled font as outlines, fixed ids, no user's matplotlibrc.
@@ -74,29 +75,30 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _picture(figure: Figure, title: str) -> Picture:
+def picture(canvas: Figure, title: str) -> Picture:
     found = {}
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once; each format would do it again, for most of the time it takes
+    canvas.draw_without_rendering()
+    canvas.set_layout_engine("none")  # laid out once; each format would do it again, for most of the time it takes
     for kind, metadata in (("svg", {"Date": None, "Creator": None, "Title": title}), ("png", {"Software": None})):
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=metadata, facecolor="white")
+        canvas.savefig(out, format=kind, metadata=metadata, facecolor="white")
         found[kind] = out.getvalue()
     return found
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float) -> Figure:
     # Figure alone, without pyplot: nothing is registered globally and no display is looked for.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
+@lru_cache(maxsize=64)
 def trade(drawn: Trade) -> Picture:
     """Accuracy against latency: a marker per model family, filled where the latency can be believed, and the front."""
-    with _style():
-        figure = _figure(8, 5)
-        axes = figure.add_subplot()
+    with drawing():
+        canvas = figure(8, 5)
+        axes = canvas.add_subplot()
         families = sorted({point.family for point in drawn.points})
         for number, family in enumerate(families):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -104,8 +106,8 @@ def trade(drawn: Trade) -> Picture:
                 axes.errorbar(
                     point.latency_ms,
                     point.accuracy,
-                    xerr=_arms(point.latency_ms, point.latency_ends),
-                    yerr=_arms(point.accuracy, point.accuracy_ends) if point.accuracy_ends else None,
+                    xerr=arms(point.latency_ms, point.latency_ends),
+                    yerr=arms(point.accuracy, point.accuracy_ends) if point.accuracy_ends else None,
                     fmt=marker,
                     color=colour,
                     ecolor="#888888",
@@ -134,15 +136,15 @@ def trade(drawn: Trade) -> Picture:
         if drawn.metric.endswith("(%)"):
             axes.set_ylim(top=min(axes.get_ylim()[1], 101.0), bottom=max(axes.get_ylim()[0], -1.0))
         axes.set_xlabel("Latency (ms), median and 95% interval; left is better")
-        axes.set_ylabel(_words(f"{drawn.metric}, 95% interval; up is better"))
-        axes.set_title(_words(f"Accuracy against latency: {drawn.title}"), loc="left")
-        _label(figure, axes, drawn)
-        return _picture(figure, _words(f"Accuracy against latency: {drawn.title}"))
+        axes.set_ylabel(words(f"{drawn.metric}, 95% interval; up is better"))
+        axes.set_title(words(f"Accuracy against latency: {drawn.title}"), loc="left")
+        label_points(canvas, axes, drawn)
+        return picture(canvas, words(f"Accuracy against latency: {drawn.title}"))
 
 
-def _label(figure: Figure, axes: Axes, drawn: Trade) -> None:
+def label_points(figure: Figure, axes: Axes, drawn: Trade) -> None:
     """Write each name beside its point; where there are many, a number, and the names in a key beside the axes."""
-    names = [_words(point.label, LABEL) + ("" if point.good else f" {point.mark}") for point in drawn.points]
+    names = [words(point.label, LABEL) + ("" if point.good else f" {point.mark}") for point in drawn.points]
     if len(names) > MOST_NAMES:
         _key(figure, drawn, names)
         names = [str(number) for number in range(1, len(names) + 1)]
@@ -203,13 +205,14 @@ def _key(figure: Figure, drawn: Trade, names: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8, handletextpad=0.2)
 
 
+@lru_cache(maxsize=64)
 def scaling(drawn: Scaling) -> Picture:
     """Latency by threads: horizontal bars, a group per model, a colour and hatch per number of threads."""
-    with _style():
+    with drawing():
         counts = sorted({bar.threads for _, bars in drawn.groups for bar in bars})
         height = 0.8 / len(counts)
-        figure = _figure(8, 1.6 + len(drawn.groups) * (0.3 * len(counts) + 0.25))
-        axes = figure.add_subplot()
+        canvas = figure(8, 1.6 + len(drawn.groups) * (0.3 * len(counts) + 0.25))
+        axes = canvas.add_subplot()
         farthest = max(bar.ends_ms[1] for _, bars in drawn.groups for bar in bars)
         for place, (_, bars) in enumerate(drawn.groups):
             for bar in bars:
@@ -224,7 +227,7 @@ def scaling(drawn: Scaling) -> Picture:
                     edgecolor="black",
                     linewidth=0.8,
                     linestyle="-" if bar.good else "--",
-                    xerr=_arms(bar.median_ms, bar.ends_ms),
+                    xerr=arms(bar.median_ms, bar.ends_ms),
                     error_kw={"elinewidth": 1.2, "capsize": 3},
                 )
                 mark = "" if bar.good else f"  {bar.mark}"
@@ -236,14 +239,14 @@ def scaling(drawn: Scaling) -> Picture:
                     va="center",
                     fontsize=9,
                 )
-        axes.set_yticks(range(len(drawn.groups)), [_words(name, LABEL) for name, _ in drawn.groups])
+        axes.set_yticks(range(len(drawn.groups)), [words(name, LABEL) for name, _ in drawn.groups])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, farthest * 1.3)
         axes.set_xlabel("Latency (ms), median and 95% interval; dashed outline: not valid")
-        axes.set_title(_words(f"Latency by threads: {drawn.title}"), loc="left")
-        _thread_legend(figure, counts)
-        return _picture(figure, _words(f"Latency by threads: {drawn.title}"))
+        axes.set_title(words(f"Latency by threads: {drawn.title}"), loc="left")
+        _thread_legend(canvas, counts)
+        return picture(canvas, words(f"Latency by threads: {drawn.title}"))
 
 
 def _thread_legend(figure: Figure, counts: Sequence[int]) -> None:
@@ -268,11 +271,11 @@ def spread(drawn: Sequence[Spread], title: str) -> Picture:
     """
     import numpy as np
 
-    with _style():
+    with drawing():
         columns = min(GRID_COLUMNS, len(drawn))
         rows = -(-len(drawn) // columns)
-        figure = _figure(max(4.0, 3.6 * columns), 0.8 + 2.5 * rows)
-        grid = figure.subplots(rows, columns, squeeze=False)
+        canvas = figure(max(4.0, 3.6 * columns), 0.8 + 2.5 * rows)
+        grid = canvas.subplots(rows, columns, squeeze=False)
         for position, axes in enumerate(grid.flat):
             if position >= len(drawn):
                 axes.set_axis_off()
@@ -297,13 +300,13 @@ def spread(drawn: Sequence[Spread], title: str) -> Picture:
             axes.tick_params(labelsize=8)
             axes.locator_params(axis="x", nbins=5)
             axes.ticklabel_format(axis="x", useOffset=False)
-            axes.set_title(f"{_words(panel.title, LABEL + 14)}\n{panel.cell} {panel.mark}", fontsize=8.5)
-        figure.suptitle(_words(title), fontsize=11)
-        figure.supxlabel("Latency of one inference (ms), up to the 99th percentile; upright line: median", fontsize=9)
-        figure.supylabel("Share of samples (%), a line per repeat", fontsize=9)
-        return _picture(figure, _words(title))
+            axes.set_title(f"{words(panel.title, LABEL + 14)}\n{panel.cell} {panel.mark}", fontsize=8.5)
+        canvas.suptitle(words(title), fontsize=11)
+        canvas.supxlabel("Latency of one inference (ms), up to the 99th percentile; upright line: median", fontsize=9)
+        canvas.supylabel("Share of samples (%), a line per repeat", fontsize=9)
+        return picture(canvas, words(title))
 
 
-def _arms(value: float, ends: tuple[float, float]) -> list[list[float]]:
+def arms(value: float, ends: tuple[float, float]) -> list[list[float]]:
     # An interval of resampled medians can end a hair on the wrong side of the median itself.
     return [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]

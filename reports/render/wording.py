@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.numbers import half_width_text, ms_text, size_text
-from reports.values import Change, Latency, Missing, Ratio, Score, Size, Table, Text, Value
+from reports.values import Change, Latency, Line, Missing, Ratio, Score, Size, Table, Text, Value
 from zoo.markdown import visible
 
 
@@ -28,6 +28,8 @@ def figure(value: Value) -> str:
             return f"{value.value:+.{value.decimals}f}{value.unit}{ends}"
         case Size():
             return size_text(value.size)
+        case Line(parts=parts):
+            return " / ".join(" ".join((figure(part), *_own_marks(part, value))) for part in parts)
 
 
 def basis(value: Value) -> str:
@@ -44,10 +46,27 @@ def marks_of(value: Value) -> tuple[str, ...]:
             return value.caveats
         case Score():
             return value.marks
+        case Line():
+            return _shared_marks(value)
         case Text(published=True):
             return ("‡published",)
         case _:
             return ()
+
+
+def _shared_marks(line: Line) -> tuple[str, ...]:
+    """The marks of a line's numbers where all are numbers and have the same; they stand once behind it."""
+    told = {marks_of(part) for part in line.parts}
+    return told.pop() if len(told) == 1 and not any(isinstance(part, Missing) for part in line.parts) else ()
+
+
+def _own_marks(part: Value, line: Line) -> tuple[str, ...]:
+    return () if _shared_marks(line) else marks_of(part)
+
+
+def values_in(value: Value) -> tuple[Value, ...]:
+    """A value, or those of a line."""
+    return value.parts if isinstance(value, Line) else (value,)
 
 
 MEANING = {
@@ -65,15 +84,16 @@ MEANING = {
 
 def legend(drawn: Table) -> tuple[str, ...]:
     """The marks a table uses, each with its meaning, in the order of :data:`MEANING`."""
-    used = {mark for row in drawn.rows for value in row for mark in marks_of(value)}
+    values = [each for row in drawn.rows for value in row for each in values_in(value)]
+    used = {mark for value in values for mark in marks_of(value)}
     found = [f"{mark} {says}" for mark, says in MEANING.items() if any(mark in name for name in used)]
-    if any(isinstance(value, Latency) and value.setup for row in drawn.rows for value in row):
+    if any(isinstance(value, Latency) and value.setup for value in values):
         found.append("(A), (B), ... how it was measured, see README.md")
-    if any(isinstance(value, Latency) and value.centre == "mean" for row in drawn.rows for value in row):
+    if any(isinstance(value, Latency) and value.centre == "mean" for value in values):
         found.append("mean: the runner's tool printed no median")
     return tuple(found)
 
 
 def second_hand(value: Value) -> bool:
     """Whether a number was not measured on the hardware it is about; it is set in italics."""
-    return any("†emulated" in mark or "‡published" in mark for mark in marks_of(value))
+    return any("†emulated" in mark or "‡published" in mark for each in values_in(value) for mark in marks_of(each))

@@ -10,6 +10,7 @@ import msgspec
 
 from devices.facts import ClusterFacts, DeviceFacts
 from reports.cells import Held, Material, merge
+from reports.trained import Trained
 from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, TensorSpec
 from zoo.measurement import Evidence, Measurement, Repeat, RunnerRecord, Summary, Verdict
 
@@ -41,6 +42,7 @@ LAB = DeviceFacts(name="lab-phone-armv8", fingerprint=sha("lab"), soc=None, abis
 RUNNER = RunnerRecord(
     name="litert-python", version="2.3.0", binary_sha256=sha("runner"), runtime="LiteRT 2.3.0", delegate="XNNPACK"
 )
+TENSORRT = RunnerRecord(name="trtexec", version="10.3", binary_sha256=sha("trtexec"), runtime="TensorRT 10.3")
 
 
 def artifact(name: str, size: int, **more: Any) -> Artifact:
@@ -67,7 +69,8 @@ def artifact(name: str, size: int, **more: Any) -> Artifact:
 
 
 def measurement(of: Artifact, median_ms: float, **more: Any) -> Measurement:
-    """A cell with three repeats of twenty samples around a median."""
+    """A cell with three repeats of twenty samples around a median, or as many as ``repeats`` says."""
+    count = more.pop("repeats", 3)
     device = more.pop("device", LOCAL)
     abi = more.pop("abi", device.abis[0])
     threads = more.pop("threads", 1)
@@ -84,19 +87,20 @@ def measurement(of: Artifact, median_ms: float, **more: Any) -> Measurement:
                 ),
                 threads_actual=threads,
             )
-            for shift in range(3)
+            for shift in range(count)
         ]
     summary = None
     if repeats:
         ordered = sorted(ns / 1e6 for repeat in repeats for ns in repeat.samples_ns)
-        middle = (ordered[29] + ordered[30]) / 2
+        half = len(ordered) // 2
+        middle = (ordered[half - 1] + ordered[half]) / 2
         summary = Summary(
             median_ms=middle,
-            mean_ms=sum(ordered) / 60,
-            p90_ms=ordered[53],
-            p99_ms=ordered[59],
+            mean_ms=sum(ordered) / len(ordered),
+            p90_ms=ordered[len(ordered) * 9 // 10 - 1],
+            p99_ms=ordered[-1],
             min_ms=ordered[0],
-            max_ms=ordered[59],
+            max_ms=ordered[-1],
             std_ms=0.01 * median_ms,
             mad_ms=0.005 * median_ms,
             ci95_ms=(middle * 0.994, middle * 1.007),
@@ -128,6 +132,12 @@ def measurement(of: Artifact, median_ms: float, **more: Any) -> Measurement:
 FLOAT = artifact("mobilenetv2", 13_983_240, top1=(90.0, 20), parameters=3_504_872, macs=300_774_272)
 INT8 = artifact("mobilenetv2-quant", 4_013_528, top1=(85.0, 20), parent=FLOAT, parameters=3_504_872)
 PRUNED = artifact("mobilenetv2-prune50", 7_100_000, top1=(80.0, 20), parent=FLOAT, relation="pruned")
+AMC = artifact("amc-mobilenetv1-0.5flops-fashion", 9_000_000, top1=(92.0, 10_000), macs=7_900_000)
+RESNET = artifact("resnet56-cifar10", 3_400_000, top1=(93.5, 10_000), macs=127_000_000)
+GROUPED = artifact(
+    "resnet56-cifar10-prune52", 1_700_000, top1=(93.0, 10_000), macs=60_000_000, parent=RESNET, relation="pruned"
+)
+SERVER = DeviceFacts(name="v100", fingerprint=sha("v100"), soc="Tesla V100", abis=("x86_64",), cores=8)
 OTHER = artifact("fastscnn", 5_700_000, accuracy=())
 
 
@@ -148,10 +158,30 @@ def material() -> Material:
         measurement(INT8, 49.38, device=PHONE, abi="armv8"),
         measurement(INT8, 53.1, device=PHONE, abi="armv7", runs=200),
         measurement(FLOAT, 412.0, device=LAB, verdict="emulated", provenance="emulated"),
+        measurement(AMC, 2.4),
+        measurement(RESNET, 1.25, device=SERVER, runner=TENSORRT, options=(("batch", "8"),)),
         measurement(INT8, 301.0, device=LAB, verdict="emulated", provenance="emulated"),
     ]
-    held = [Held(a, ("latest",)) for a in (FLOAT, INT8, PRUNED, OTHER)]
-    return merge(held, cells)
+    held = [Held(a, ("latest",)) for a in (FLOAT, INT8, PRUNED, OTHER, AMC, RESNET, GROUPED)]
+    trained = (
+        Trained("resnet56-cifar10-quant-ema", "top1", (91.2, 91.4), ("0", "1"), "cifar10", "results-quant.json"),
+    )
+    return merge(held, cells, trained=trained)
+
+
+def earlier() -> Material:
+    """An earlier state: one cell was faster, one slower, a model had another file, another was there."""
+    old = artifact("mobilenetv2-quant", 3_600_000, top1=(99.0, 2000), parent=FLOAT)
+    gone = artifact("resnet18", 46_000_000)
+    cells = [
+        measurement(FLOAT, 18.0, time="2026-09-01T10:00:00Z", repeats=6),
+        measurement(FLOAT, 13.0, threads=2, time="2026-09-01T10:00:00Z"),
+        measurement(PRUNED, 13.1, verdict="unstable"),
+        measurement(old, 8.6, time="2026-09-01T10:00:00Z"),
+        measurement(FLOAT, 300.0, device=LAB, verdict="emulated", provenance="emulated", time="2026-09-01T10:00:00Z"),
+        measurement(FLOAT, 60.0, device=PHONE, abi="armv8", runs=99, time="2026-09-01T10:00:00Z"),
+    ]
+    return merge([Held(a, ("latest",)) for a in (FLOAT, old, gone, PRUNED)], cells)
 
 
 HOSTILE = "a|b `c` <script>alert(1)</script>\nline two *x* [l](http://e.example) \u202e\x1b[31m $x$ @me"

@@ -13,21 +13,21 @@ import pytest
 from pocketzoo.errors import BadInput
 from reports.build import Built, build
 from reports.cells import Held, Material, cell_id, merge
+from reports.folder import LIST
 from tests.reports.golden import FOLDER, PAGES, REPORTS
 from tests.reports.records import FLOAT, INT8, LOCAL, material, measurement, sha
 from zoo.measurement import Measurement
-from zoo.stats import ratio_interval
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A report to read, not to change."""
-    return build(material(), tmp_path_factory.mktemp("report"), ratio_interval)
+    return build(material(), tmp_path_factory.mktemp("report"))
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_page_is_the_golden_one(name: str, tmp_path: Path) -> None:
-    build(REPORTS[name](), tmp_path, ratio_interval)
+    build(REPORTS[name](), tmp_path)
     for page in PAGES:
         assert (tmp_path / page).read_text() == (FOLDER / name / page).read_text(), (
             f"{page} changed; if that is meant: python -m tests.reports.golden"
@@ -37,27 +37,27 @@ def test_every_page_is_the_golden_one(name: str, tmp_path: Path) -> None:
 def test_same_input_same_bytes_in_any_order(tmp_path: Path) -> None:
     one = material()
     other = merge(reversed(one.held), [*reversed(one.measurements), *one.measurements])
-    first = build(one, tmp_path / "a", ratio_interval)
-    second = build(other, tmp_path / "b", ratio_interval)
+    first = build(one, tmp_path / "a")
+    second = build(other, tmp_path / "b")
     assert first.files == second.files
-    assert first.cells == second.cells == 15
+    assert first.cells == second.cells == 17
     assert any(name.endswith(".svg") for name in first.files)
     for name in first.files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
 def test_an_unchanged_file_is_not_written_again(tmp_path: Path) -> None:
-    built = build(material(), tmp_path, ratio_interval)
+    built = build(material(), tmp_path)
     before = {name: (tmp_path / name).stat().st_ino for name in built.files}
-    build(material(), tmp_path, ratio_interval)
+    build(material(), tmp_path)
     assert {name: (tmp_path / name).stat().st_ino for name in built.files} == before
 
 
 def test_left_over_files_go_and_others_stay(tmp_path: Path) -> None:
-    build(material(), tmp_path, ratio_interval)
+    build(material(), tmp_path)
     (tmp_path / "mine.txt").write_text("keep")
     assert (tmp_path / "threads-local-x86_64.svg").exists()
-    build(Material(), tmp_path, ratio_interval)
+    build(Material(), tmp_path)
     assert not (tmp_path / "threads-local-x86_64.svg").exists()
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
@@ -68,15 +68,18 @@ def test_a_forged_file_list_removes_nothing_outside(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("keep")
-    (out / "cells.json").write_text(json.dumps({"files": ["../outside.md", "notes.txt", str(outside), 3, None]}))
-    build(Material(), out, ratio_interval)
+    forged = {"../outside.md": "k", "notes.txt/../../outside.md": "k", str(outside): "k", "notes.md": 3}
+    (out / LIST).write_text(json.dumps({"files": forged}))
+    (out / "notes.md").write_text("keep")
+    build(Material(), out)
     assert outside.exists()
     assert (out / "notes.txt").exists()
+    assert (out / "notes.md").exists()
 
 
 def test_every_number_can_be_traced_to_its_raw_samples(full: Built) -> None:
     cells = json.loads((full.out / "cells.json").read_bytes())["cells"]
-    assert len(cells) == 15
+    assert len(cells) == 17
     known = {(m.job_key, m.time): m for m in material().measurements}
     for cell in cells:
         record = known[cell["job_key"], cell["time"]]
@@ -87,9 +90,9 @@ def test_every_number_can_be_traced_to_its_raw_samples(full: Built) -> None:
     assert listed == {cell_id(m) for m in known.values()}
 
 
-def test_cells_json_lists_the_files_of_the_report(full: Built) -> None:
-    assert json.loads((full.out / "cells.json").read_bytes())["files"] == list(full.files)
-    assert sorted(path.name for path in full.out.iterdir()) == list(full.files)
+def test_the_list_holds_the_files_of_the_report(full: Built) -> None:
+    assert sorted(json.loads((full.out / LIST).read_bytes())["files"]) == sorted({*full.files} - {LIST})
+    assert sorted(str(path.relative_to(full.out)) for path in full.out.rglob("*")) == list(full.files)
 
 
 def test_links_and_pictures_of_the_readme_exist(full: Built) -> None:
@@ -100,16 +103,16 @@ def test_links_and_pictures_of_the_readme_exist(full: Built) -> None:
 
 
 def test_an_empty_zoo_says_what_to_do_next(tmp_path: Path) -> None:
-    built = build(Material(), tmp_path, ratio_interval)
-    assert built.files == ("README.md", "accuracy.md", "cells.json", "latency.md", "quantization.md")
+    built = build(Material(), tmp_path)
+    assert built.files == tuple(sorted([*PAGES, "published.md", "cells.json", LIST]))
     assert built.cells == 0
     assert "compress run" in (tmp_path / "README.md").read_text()
     assert "harness run --device local" in built.summary
-    assert json.loads((tmp_path / "cells.json").read_bytes()) == {"files": list(built.files), "cells": []}
+    assert json.loads((tmp_path / "cells.json").read_bytes()) == {"digits": 0, "cells": []}
 
 
 def test_models_without_any_measurement_show_their_accuracy(tmp_path: Path) -> None:
-    built = build(merge([Held(FLOAT, ("latest",))], []), tmp_path, ratio_interval)
+    built = build(merge([Held(FLOAT, ("latest",))], []), tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "No latency was measured yet" in text
     assert "| mobilenetv2 |" in text
@@ -117,15 +120,15 @@ def test_models_without_any_measurement_show_their_accuracy(tmp_path: Path) -> N
 
 
 def test_measurements_of_a_model_that_left_the_zoo_are_kept(tmp_path: Path) -> None:
-    build(merge([], [measurement(INT8, 8.0)]), tmp_path, ratio_interval)
-    assert "| local    | mobilenetv2 | quant" in (tmp_path / "latency.md").read_text()
+    build(merge([], [measurement(INT8, 8.0)]), tmp_path)
+    assert re.search(r"\| local +\| mobilenetv2 +\| quant ", (tmp_path / "latency.md").read_text())
 
 
 def test_without_matplotlib_there_are_tables_and_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    built = build(material(), tmp_path, ratio_interval)
+    built = build(material(), tmp_path)
     assert not [name for name in built.files if name.endswith((".svg", ".png"))]
     assert "pip install 'pocketzoo[reports]'" in capsys.readouterr().err
     assert "2.52×" in (tmp_path / "README.md").read_text()
@@ -134,13 +137,13 @@ def test_without_matplotlib_there_are_tables_and_a_warning(
 def test_a_file_instead_of_a_folder_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(BadInput, match="a file"):
-        build(Material(), tmp_path / "f", ratio_interval)
+        build(Material(), tmp_path / "f")
 
 
 def test_two_machines_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     other = msgspec.structs.replace(LOCAL, fingerprint=sha("another"))
     cells = [measurement(FLOAT, 20.0), measurement(INT8, 5.0, device=other, key=sha("x"))]
-    build(merge([Held(FLOAT, ("latest",)), Held(INT8, ("latest",))], cells), tmp_path, ratio_interval)
+    build(merge([Held(FLOAT, ("latest",)), Held(INT8, ("latest",))], cells), tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert f"## local (fingerprint {LOCAL.fingerprint[:8]})" in text
     assert f"## local (fingerprint {other.fingerprint[:8]})" in text

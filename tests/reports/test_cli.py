@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.job import Cell
+from harness.results import Results
 from reports import gather
+from reports.cells import Material
+from tests.reports.golden import PAGES
 from tests.reports.records import material
+from zoo.artifact import encode
+from zoo.kept import measurement_file
+from zoo.measurement import Measurement
+from zoo.store import Store
 
 COMMAND = (sys.executable, "-m", "reports.cli")
 
@@ -35,8 +43,9 @@ def test_build_prints_one_json_document(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document == {
         "out": "r",
-        "files": ["README.md", "accuracy.md", "cells.json", "latency.md", "quantization.md"],
+        "files": sorted([*PAGES, "published.md", "cells.json", "report.json"]),
         "cells": 0,
+        "made": len(PAGES) + 2,
     }
 
 
@@ -67,29 +76,81 @@ def test_help_imports_nothing_slow(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
 
 
-def test_gather_merges_published_and_local_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+class Keyed(Cell, frozen=True, kw_only=True):
+    """A cell whose key is that of a made-up measurement."""
+
+    fixed: str
+
+    @property
+    def key(self) -> str:
+        return self.fixed
+
+
+def store_round(results: Results, one: Measurement) -> None:
+    cell = Keyed(
+        model=one.model, artifact_sha256=one.artifact_sha256, device=one.device.name,
+        device_fingerprint=one.device.fingerprint, runner=one.runner.name, runner_sha256=one.runner.binary_sha256,
+        abi=one.abi, threads=one.threads_requested, fixed=one.job_key,
+    )  # fmt: skip
+    round_ = results.begin(cell, one.device, one.runner)
+    for number, repeat in enumerate(one.repeats):
+        results.append(round_, number, repeat)
+    results.finish(round_, one)
+
+
+def filled(root: Path) -> Material:
+    """The made-up material as a real store and a real database hold it: half of the cells in each, one in both."""
     whole = material()
-    import harness.results
-    import zoo.store
+    store = Store(root / "zoo")
+    results = Results(f"sqlite:///{root / 'results.sqlite'}")
+    for held in whole.held:
+        manifest = store.manifest(held.artifact.name, held.artifact.digest)
+        manifest.parent.mkdir(parents=True)
+        manifest.write_bytes(encode(held.artifact))
+        tag = root / "zoo" / "tags" / held.artifact.name / "latest"
+        tag.parent.mkdir(parents=True)
+        tag.write_text(held.artifact.digest)
+    for number, one in enumerate(sorted(whole.measurements, key=lambda cell: cell.time)):
+        if number % 2 or number == 0:
+            data = encode(one)
+            path = root / "zoo" / "measurements" / one.artifact_sha256 / measurement_file(one.job_key, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if number % 2 == 0:
+            store_round(results, one)
+    results.close()
+    return whole
 
-    class Fake:
-        def entries(self, on_problem: object) -> list[zoo.store.Entry]:
-            return [
-                zoo.store.Entry(
-                    artifact=held.artifact,
-                    tags=held.tags,
-                    measurements=tuple(
-                        m
-                        for m in whole.measurements
-                        if m.artifact_sha256 == held.artifact.digest and m.time > "2026-10-15"
-                    ),
-                )
-                for held in whole.held
-            ]
 
-    monkeypatch.setattr(zoo.store, "Store", Fake)
-    monkeypatch.setattr(harness.results, "latest", lambda: whole.measurements[::2])
+def test_gather_merges_published_and_local_each_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("POCKETZOO_HOME", str(home))
+    whole = filled(home)
+    for remembered in (False, True):
+        assert (home / "reports").exists() is remembered
+        found = gather.gather()
+        assert found.held == whole.held
+        assert [(m.job_key, m.time) for m in found.measurements] == [(m.job_key, m.time) for m in whole.measurements]
+        assert all(not cell.repeats for cell in found.measurements)
+        assert tuple(found.whole(found.measurements)) == whole.measurements
+    again = next(cell for cell in found.measurements if cell.time.startswith("2026-10"))
+    assert [past.time for past in found.history([again])[again.job_key]] == sorted(
+        cell.time for cell in whole.measurements if cell.job_key == again.job_key
+    )
+
+
+def test_a_damaged_measurement_costs_its_samples_and_not_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("POCKETZOO_HOME", str(home))
+    filled(home)
+    path = next((home / "zoo" / "measurements").rglob("*.json"))
     found = gather.gather()
-    assert found.held == whole.held
-    assert {(m.job_key, m.time) for m in found.measurements} <= {(m.job_key, m.time) for m in whole.measurements}
-    assert len(found.measurements) == len({(m.job_key, m.time) for m in found.measurements}) >= 14
+    path.write_bytes(path.read_bytes().replace(b'"samples_ns"', b'"samples_xx"'))
+    whole = list(found.whole(found.measurements))
+    assert sum(not cell.repeats and cell.verdict.name != "failed" for cell in whole) == 1
+    assert "no samples of cell" in capsys.readouterr().err
+    assert len(whole) == len(found.measurements)

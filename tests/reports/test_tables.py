@@ -26,7 +26,6 @@ from reports.values import Change, Latency, Missing, Ratio, Value
 from reports.view import View, letter, lineage
 from tests.reports.records import FLOAT, INT8, LAB, LOCAL, OTHER, PHONE, PRUNED, artifact, material, measurement, sha
 from zoo.artifact import Accuracy
-from zoo.stats import ratio_interval
 
 LOCAL_KEY = DeviceKey("local", LOCAL.fingerprint)
 
@@ -85,7 +84,7 @@ def test_only_a_valid_cell_of_hardware_gets_the_tick(verdict: str, provenance: s
 def test_every_latency_has_a_mark_and_second_hand_ones_are_told_apart() -> None:
     table = tables.latency(View(material()))
     latencies = [value for row in table.rows for value in row if isinstance(value, Latency)]
-    assert len(latencies) == 13
+    assert len(latencies) == 15
     assert all(value.marks for value in latencies)
     assert sum(second_hand(value) for value in latencies) == 2
 
@@ -107,14 +106,14 @@ def test_merging_keeps_each_measurement_once() -> None:
 
 
 def test_summary_row_holds_size_accuracy_latency_and_speed_up() -> None:
-    row = rows_of(tables.summary(View(material()), LOCAL_KEY, ratio_interval))[3]
+    row = rows_of(tables.summary(View(material()), LOCAL_KEY, most=99))[4]
     assert row["Model"] == "mobilenetv2-quant"
     assert row["Format"] == "tflite int8"
     assert row["Size (MB)"] == "4.01"
     assert row["Top-1 (95% interval)"].startswith("85.00% [64.0, 94.8]")
     assert row["x86_64 T1 (ms)"] == "8.696 ± 0.057 ✓"
     assert row["x86_64 T4 (ms)"].endswith("!clamped")
-    assert row["Speed-up, 1 thread"] == "2.52× [2.50, 2.54]"
+    assert row["Speed-up, 1 thread"] == "2.52× [2.50, 2.55]"
 
 
 def test_a_parent_comes_before_its_children_and_a_circle_of_parents_ends() -> None:
@@ -152,15 +151,15 @@ def test_a_speed_up_from_doubtful_cells_says_so_and_valid_pairs_go_first() -> No
     bad = measurement(INT8, 4.0, verdict="contended", time="2026-12-01T00:00:00Z")
     good = measurement(INT8, 5.0)
     parent = measurement(FLOAT, 10.0)
-    only_bad = speed_up(pair_alike(INT8, [bad], [parent]), ratio_interval)
+    only_bad = speed_up(pair_alike(INT8, [bad], [parent]))
     assert isinstance(only_bad, Ratio)
     assert only_bad.caveats == ("!contended",)
-    both = speed_up(pair_alike(INT8, [bad, good], [parent]), ratio_interval)
+    both = speed_up(pair_alike(INT8, [bad, good], [parent]))
     assert isinstance(both, Ratio)
     assert both.caveats == ()
     assert both.low <= both.value <= both.high
     assert both.value == pytest.approx(2.0, rel=0.01)
-    caveat = speed_up(pair_alike(INT8, [good], [measurement(FLOAT, 9.0, verdict="unstable")]), ratio_interval)
+    caveat = speed_up(pair_alike(INT8, [good], [measurement(FLOAT, 9.0, verdict="unstable")]))
     assert isinstance(caveat, Ratio)
     assert caveat.caveats == ("parent !unstable",)
 
@@ -200,11 +199,11 @@ def test_unlike_set_ups_of_a_device_get_letters() -> None:
 
 
 def test_hardware_stands_before_emulated_devices() -> None:
-    assert [device.name for device in View(material()).devices] == ["kirin970", "local", "lab-phone-armv8"]
+    assert [device.name for device in View(material()).devices] == ["kirin970", "local", "v100", "lab-phone-armv8"]
 
 
 def test_quantization_pairs_are_float_against_int8_only() -> None:
-    rows = rows_of(tables.quantization(View(material()), ratio_interval))
+    rows = rows_of(tables.quantization(View(material())))
     assert {row["Model"] for row in rows} == {"mobilenetv2"}
     assert {(row["Device"], row["ABI"], row["Threads"]) for row in rows} == {
         ("kirin970", "armv7", "1"),
@@ -248,7 +247,7 @@ def test_sizes_change_in_percent() -> None:
 
 def test_every_cell_lists_also_what_is_not_shown() -> None:
     rows = rows_of(tables.every_cell(View(material())))
-    assert len(rows) == 15
+    assert len(rows) == 17
     assert [row["Shown"] for row in rows].count("no") == 1
     contended = next(row for row in rows if "contended" in row["Median (ms)"])
     assert contended["Why"] == "foreign CPU share 0.31"

@@ -6,15 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from harness.results import Results
-from harness.results.store import newest_rounds, repeats_of_newest
+from harness.results.history import newest_rounds, repeats_of_newest
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
 from tests.harness.results.rounds import failed, measured, sql, store
 from tests.records import FACTS, repeat_of
+from zoo.instants import instant
 
 
 def test_a_repeat_is_there_for_another_process_as_soon_as_it_is_stored(url: str) -> None:
@@ -203,3 +205,31 @@ def test_what_was_measured_before_does_not_count_for_a_fresh_campaign(url: str) 
     store(results, cell, measured(cell), fresh=True)
     assert results.progress(name)[0].state == "done"
     assert results.find(cell.key, since=1) is not None
+
+
+def test_what_was_read_without_samples_gets_them_and_earlier_rounds_are_told(url: str) -> None:
+    cell, other = cell_of(), cell_of(threads=2)
+    results = Results(url)
+    first = store(results, cell, measured(cell, time="2026-01-01T00:00:00Z"))
+    second = store(results, cell, measured(cell, samples=(5, 6), time="2026-02-01T00:00:00.000+00:00"))
+    third = store(results, other, failed(other))
+    bare = [structs.replace(m, repeats=()) for m in (third, first, second)]
+    assert list(results.whole(bare)) == [third, first, second]
+    unknown = structs.replace(bare[1], time="2020-01-01T00:00:00Z")
+    assert list(results.whole([unknown])) == [unknown]
+    told = results.history([cell.key, other.key, "0" * 64])
+    assert [past.time for past in told[cell.key]] == [first.time, second.time]
+    assert [past.summary is None for past in told[other.key]] == [True]
+    assert set(told) == {cell.key, other.key}
+    january = instant("2026-01-15")
+    assert january is not None
+    assert [m.time for m in results.as_of(january) if m.job_key == cell.key] == [first.time]
+    assert results.as_of(0.0) == ()
+
+
+def test_a_database_that_is_not_there_has_no_history(url: str) -> None:
+    results = Results(url)
+    cell = cell_of()
+    assert list(results.whole([measured(cell)])) == [measured(cell)]
+    assert results.history([cell.key]) == {}
+    assert results.as_of(1e12) == ()

@@ -1,0 +1,120 @@
+"""Older rounds of cells, and samples for cells that were read without them: in batches, however much is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, select
+
+from harness.results.records import measurement_of, repeat_of
+from harness.results.schema import newest, repeats, rounds
+from pocketzoo.errors import WorkFailed
+from zoo.instants import instant
+from zoo.measurement import Measurement, Repeat
+from zoo.past import Past
+
+# Keys in one IN (...); SQLite takes 999 in its oldest builds.
+BATCH = 500
+
+
+def newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: bool) -> Select[Any]:
+    """The newest ended round of each cell, or the newest finished one; empty sequences choose all."""
+    query = select(rounds.c.id, rounds.c.job_key, rounds.c.number, rounds.c.measurement).join_from(
+        newest, rounds, rounds.c.id == (newest.c.ended_id if failed else newest.c.done_id)
+    )
+    if models:
+        query = query.where(newest.c.model.in_(models))
+    if devices:
+        query = query.where(newest.c.device.in_(devices))
+    return query
+
+
+def repeats_of_newest(chosen: Select[Any]) -> Select[Any]:
+    """The repeats of such rounds, round by round."""
+    ids = chosen.with_only_columns(rounds.c.id).subquery()
+    return (
+        select(repeats)
+        .join_from(ids, repeats, repeats.c.round_id == ids.c.id)
+        .order_by(repeats.c.round_id, repeats.c.number)
+    )
+
+
+def history(connection: Connection, job_keys: Iterable[str], place: str) -> dict[str, tuple[Past, ...]]:
+    """Every ended round of these job keys, oldest first; a key that nobody measured is not in the answer."""
+    found: dict[str, list[Past]] = {}
+    for batch in _batches(job_keys):
+        query = (
+            select(rounds.c.id, rounds.c.job_key, rounds.c.measurement)
+            .where(rounds.c.job_key.in_(batch), rounds.c.measurement.is_not(None))
+            .order_by(rounds.c.job_key, rounds.c.number)
+        )
+        for row in connection.execute(query):
+            try:
+                past = msgspec.json.decode(row.measurement, type=Past)
+            except msgspec.DecodeError as error:
+                raise WorkFailed(f"a stored result is damaged (round {row.id}): {error}", where=place) from error
+            found.setdefault(past.job_key, []).append(past)
+    return {key: tuple(sorted(pasts, key=lambda past: instant(past.time) or 0.0)) for key, pasts in found.items()}
+
+
+def as_of(connection: Connection, time: float, place: str) -> Iterator[Measurement]:
+    """The newest measurement of each job key that was made at ``time`` (s since 1970) or before, without samples."""
+    seen: set[str] = set()
+    query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement).where(rounds.c.measurement.is_not(None))
+    # Newest first: what is older than the one that was found is not decoded.
+    for row in connection.execution_options(yield_per=BATCH).execute(query.order_by(rounds.c.id.desc())):
+        if row.job_key not in seen:
+            measurement = measurement_of(row, place)
+            made = instant(measurement.time)
+            if made is not None and made <= time:
+                seen.add(row.job_key)
+                yield measurement
+
+
+def whole(connection: Connection, cells: Sequence[Measurement], place: str) -> Iterator[Measurement]:
+    """These cells with every raw sample, in their order; one that is not stored comes back as it is."""
+    for start in range(0, len(cells), BATCH):
+        batch = cells[start : start + BATCH]
+        rows = _rounds_of(connection, batch, place)
+        samples: dict[int, list[Repeat]] = {id_: [] for id_ in rows.values()}
+        for ids in _batches(samples):
+            query = select(repeats).where(repeats.c.round_id.in_(ids)).order_by(repeats.c.round_id, repeats.c.number)
+            for row in connection.execute(query):
+                samples[row.round_id].append(repeat_of(row, place))
+        for cell in batch:
+            id_ = rows.get((cell.job_key, cell.time))
+            yield cell if id_ is None else msgspec.structs.replace(cell, repeats=tuple(samples[id_]))
+
+
+def _rounds_of(connection: Connection, cells: Sequence[Measurement], place: str) -> dict[tuple[str, str], int]:
+    """The round of each (job key, time): nearly always the newest of its key, so the older ones are not decoded."""
+    wanted = {(cell.job_key, cell.time) for cell in cells}
+    found: dict[tuple[str, str], int] = {}
+    keys = {key for key, _ in wanted}
+    query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement)
+    latest = query.join_from(newest, rounds, rounds.c.id == newest.c.ended_id).where(newest.c.job_key.in_(keys))
+    _keep(connection.execute(latest), wanted, found, place)
+    left = {key for key, time in wanted if (key, time) not in found}
+    if left:
+        older = query.where(rounds.c.job_key.in_(left), rounds.c.measurement.is_not(None)).order_by(rounds.c.number)
+        _keep(connection.execute(older), wanted, found, place)
+    return found
+
+
+def _keep(rows: Iterable[Any], wanted: set[tuple[str, str]], found: dict[tuple[str, str], int], place: str) -> None:
+    for row in rows:
+        try:
+            past = msgspec.json.decode(row.measurement, type=Past)
+        except (msgspec.DecodeError, TypeError) as error:
+            raise WorkFailed(f"a stored result is damaged (round {row.id}): {error}", where=place) from error
+        if (row.job_key, past.time) in wanted:
+            found[row.job_key, past.time] = row.id
+
+
+def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    left = iter(items)
+    while batch := list(islice(left, BATCH)):
+        yield batch

@@ -1,0 +1,138 @@
+"""A report's folder on disk: a file is made again only when what it shows has changed, and none is left over.
+
+Each file has a *content key*, a digest of everything it is made from. ``report.json`` in the folder holds the keys of
+the last build. A file whose key is the same, that is there and was not touched since, is kept without being made. The
+list holds neither times nor sizes, so the same input gives the same bytes here, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+import harness.published
+import reports
+import zoo
+from pocketzoo import __version__
+from pocketzoo.errors import BadInput
+from pocketzoo.files import write_atomically
+
+LIST = "report.json"
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,199}"
+_OURS = re.compile(rf"(?:{_PART}/){{0,4}}{_PART}\.(?:md|json|svg|png|html|js|css|txt|woff2)")
+_SOURCES = frozenset({".py", ".yaml", ".html", ".j2", ".css", ".js", ".json"})
+
+
+def key_of(*parts: object) -> str:
+    """A digest of whatever a file is made from: records, dataclasses, texts, numbers, and mappings of them."""
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+
+
+@cache
+def code_key() -> str:
+    """A digest of the code and templates that draw: another version of them may draw the same records otherwise."""
+    digest = hashlib.sha256(__version__.encode())
+    for package in (reports, harness.published):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*")):
+            if path.suffix in _SOURCES and path.is_file():
+                digest.update(f"\0{path.relative_to(root)}\0".encode() + path.read_bytes())
+    for name in ("markdown.py", "stats.py", "timings.py"):
+        digest.update((Path(zoo.__path__[0]) / name).read_bytes())
+    return digest.hexdigest()
+
+
+class Folder:
+    """The files of one build.
+
+    Args:
+        out: the folder; made where it is missing.
+
+    Raises:
+        BadInput: ``out`` is a file.
+    """
+
+    def __init__(self, out: Path) -> None:
+        if out.exists() and not out.is_dir():
+            raise BadInput("a file, where the report's folder should be", where=str(out), hint="choose another --out")
+        self.out = out
+        self.keys: dict[str, str] = {}
+        self.made = 0
+        self._before, self._built_ns = _last_build(out / LIST)
+
+    def add(self, name: str, key: str, make: Callable[[], bytes]) -> None:
+        """One file.
+
+        Args:
+            name: its path inside the folder, with ``/``.
+            key: :func:`key_of` what it is made from.
+            make: its bytes; called only where the key is another or the file is not as it was left.
+        """
+        self.add_group([name], key, lambda: {name: make()})
+
+    def add_group(self, names: Iterable[str], key: str, make: Callable[[], Mapping[str, bytes]]) -> None:
+        """Files that are made together, such as a plot as SVG and PNG.
+
+        Raises:
+            ValueError: a name that is not a plain relative path, or is there already.
+        """
+        wanted = sorted(names)
+        key = key_of(code_key(), key)
+        for name in wanted:
+            if not _OURS.fullmatch(name) or name in self.keys or name == LIST:
+                raise ValueError(f"not a name of a new file of a report: {name!r}")
+            self.keys[name] = key
+        if all(self._before.get(name) == key and self._untouched(name) for name in wanted):
+            return
+        self.made += 1
+        found = make()
+        if sorted(found) != wanted:
+            raise ValueError(f"made {sorted(found)} where {wanted} was promised")
+        for name in wanted:
+            path = self.out / name
+            # An unchanged file keeps its time, so that what watches the folder sees only what changed.
+            if not path.is_file() or path.read_bytes() != found[name]:
+                write_atomically(path, found[name], durable=False)
+
+    def finish(self) -> tuple[str, ...]:
+        """Remove what an earlier build made and this one did not, write the list, and return all names, sorted."""
+        for name in self._before:
+            if name not in self.keys:
+                path = self.out / name
+                # A folder in between may have become a link since; nothing outside is ours to remove.
+                if path.resolve().is_relative_to(self.out.resolve()):
+                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        path.parent.rmdir() if path.parent != self.out else None
+        listed = json.dumps({"schema": 1, "files": dict(sorted(self.keys.items()))}, indent=0).encode() + b"\n"
+        path = self.out / LIST
+        # Written last: what is younger than this list was touched by somebody else.
+        if self.made or not path.is_file() or path.read_bytes() != listed:
+            write_atomically(path, listed, durable=False)
+        return tuple(sorted({*self.keys, LIST}))
+
+    def _untouched(self, name: str) -> bool:
+        try:
+            found = (self.out / name).stat()
+        except OSError:
+            return False
+        return found.st_mtime_ns <= self._built_ns
+
+
+def _last_build(path: Path) -> tuple[dict[str, str], int]:
+    """The keys of the last build by name, only names that a build can have made; and when it ended."""
+    try:
+        listed = json.loads(path.read_bytes())["files"]
+        ended = path.stat().st_mtime_ns
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}, 0
+    if not isinstance(listed, dict):
+        return {}, 0
+    return {name: key for name, key in listed.items() if _OURS.fullmatch(name) and isinstance(key, str)}, ended

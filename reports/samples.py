@@ -1,0 +1,52 @@
+"""``cells.json``: every cell with all of its raw samples, under the id by which the tables name it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from reports.cells import cell_id
+from reports.folder import Folder, key_of
+from reports.view import View
+from zoo.measurement import Measurement
+
+CELLS = "cells.json"
+# About as many cells as one file may hold before it is a burden to open.
+MANY = 500
+
+
+def digits_for(cells: int) -> int:
+    """How many hex digits of a cell's id name the file it is in: none while one file holds them all."""
+    digits = 0
+    while cells > MANY * 16**digits and digits < 3:
+        digits += 1
+    return digits
+
+
+def file_of(cell: Measurement, cells: int) -> str:
+    """The file that holds a cell, in a report of so many cells: ``cells.json``, or ``cells/3f.json``."""
+    digits = digits_for(cells)
+    return f"cells/{cell_id(cell)[:digits]}.json" if digits else CELLS
+
+
+def add(folder: Folder, view: View) -> None:
+    """Write every cell: into ``cells.json``, or where there are many, into ``cells/``, as ``cells.json`` then says."""
+    cells = sorted(view.material.measurements, key=lambda cell: (cell.job_key, cell.time))
+    digits = digits_for(len(cells))
+    groups: dict[str, list[Measurement]] = {} if digits else {CELLS: []}
+    for cell in cells:
+        groups.setdefault(file_of(cell, len(cells)), []).append(cell)
+    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    for name, group in groups.items():
+        key = key_of([((cell.job_key, cell.time) in chosen, cell) for cell in group])
+        folder.add(name, key, lambda group=group: _document(view, group, chosen))  # type: ignore[misc]
+    if digits:
+        head = {"digits": digits, "says": f"cell ID is in cells/, in the file named by its first {digits} digits"}
+        folder.add(CELLS, key_of(head), lambda: msgspec.json.encode(head) + b"\n")
+
+
+def _document(view: View, cells: list[Measurement], chosen: set[tuple[str, str]]) -> bytes:
+    lines = []
+    for cell in view.material.whole(cells):
+        shown = b"true" if (cell.job_key, cell.time) in chosen else b"false"
+        lines.append(b'{"cell":"%s","shown":%s,' % (cell_id(cell).encode(), shown) + msgspec.json.encode(cell)[1:])
+    return b'{"digits":0,"cells":[' + b",".join(b"\n" + line for line in lines) + b"\n]}\n"

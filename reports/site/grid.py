@@ -1,0 +1,178 @@
+"""Tables of the site as typed cells: what a cell shows, what it is sorted by, where it leads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from markupsafe import Markup, escape
+
+from reports.render import wording
+from reports.values import Align, Change, Latency, Line, Missing, Ratio, Score, Size, Table, Text, Value
+from zoo.markdown import visible
+
+# How a reader narrows a column down: by one of its values, by a smallest or by a largest number.
+Filter = Literal["", "choice", "least", "most"]
+# (cell id) -> address of its page, relative to the page that is written; empty where it has none.
+Address = Callable[[str], str]
+
+# The sign alone, where the same row has it in words.
+_SHORT = {"†": "†emulated", "‡": "‡published"}
+LONG = 34  # characters; a longer text may take several lines
+ROWS = 300  # of a table on one page; a longer table goes on further pages
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell: its words, a remark set smaller, marks, where it leads, and what it is sorted by."""
+
+    text: str
+    remark: str = ""
+    marks: tuple[str, ...] = ()
+    href: str = ""
+    order: float | str | None = None
+    empty: bool = False
+    second: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column's heading, how it is aligned and how it is narrowed down."""
+
+    text: str
+    align: Align = "left"
+    filter: Filter = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of the site. ``name`` is its id on the page."""
+
+    name: str
+    caption: str
+    columns: tuple[Heading, ...]
+    rows: tuple[tuple[Shown, ...], ...]
+    notes: tuple[str, ...] = ()
+    legend: tuple[str, ...] = ()
+
+    def parts(self) -> list[Grid]:
+        """The table in pieces of :data:`ROWS` rows; one piece where it is empty."""
+        cut = [self.rows[start : start + ROWS] for start in range(0, len(self.rows), ROWS)] or [()]
+        return [Grid(self.name, self.caption, self.columns, rows, self.notes, self.legend) for rows in cut]
+
+
+def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = ()) -> Grid:
+    """A report's table as a table of the site.
+
+    Args:
+        name: id on the page.
+        table: typed values; every latency leads to the page of its cell.
+        address: of a cell's page.
+        filters: headings of the columns that can be narrowed down to one of their values.
+    """
+    columns = tuple(
+        Heading(column.heading, column.align, "choice" if column.heading in filters else "") for column in table.columns
+    )
+    rows = tuple(tuple(shown(value, address) for value in row) for row in table.rows)
+    legend = tuple(line.replace("see README.md", "see the page of the device") for line in wording.legend(table))
+    return Grid(name, table.title, columns, rows, table.notes, legend)
+
+
+def shown(value: Value, address: Address) -> Shown:
+    """A value of a table: the same words as in Markdown, and what they are sorted by."""
+    words = wording.figure(value)
+    marks, second = wording.marks_of(value), wording.second_hand(value)
+    match value:
+        case Missing():
+            return Shown(words, empty=True)
+        case Latency():
+            return Shown(words, marks=marks, href=address(value.cell), order=value.median_ms, second=second)
+        case Ratio():
+            return Shown(words, marks=marks, order=value.value, second=second)
+        case Score():
+            return Shown(words, remark=wording.basis(value), marks=marks, order=value.value, second=second)
+        case Change():
+            return Shown(words, order=value.value)
+        case Size():
+            return Shown(words, order=float(value.size))
+        case Line():
+            latencies = [part for part in value.parts if isinstance(part, Latency)]
+            href = address(latencies[0].cell) if latencies else ""
+            order = latencies[0].median_ms if latencies else leading_number(words)
+            return Shown(words, marks=marks, href=href, order=order, second=second)
+        case Text():
+            return Shown(words, marks=marks, order=leading_number(words), second=second, code=value.code)
+
+
+def leading_number(text: str) -> float | None:
+    """The number that a printed figure begins with (``70.18% (-0.81%)`` gives 70.18); None for words."""
+    digits = ""
+    for place, char in enumerate(text.strip()):
+        if char.isascii() and (char.isdigit() or char == "." or (char in "+-" and place == 0)):
+            digits += char
+        elif char != ",":
+            rest = text.strip()[place]
+            # A word that begins with digits (resnet50 does not, 3x3 would) is no figure unless a unit follows.
+            if rest.isalpha() and rest not in "xMGK":
+                return None
+            break
+    try:
+        return float(digits)
+    except ValueError:
+        return None
+
+
+def cell_html(cell: Shown) -> Markup:
+    """The inside of a ``<td>``. Everything that is not markup of ours is escaped, and nothing in it is invisible."""
+    words: Markup = escape(visible(cell.text))
+    if cell.code:
+        words = Markup("<code>{}</code>").format(words)
+    if cell.href:
+        words = Markup('<a href="{}">{}</a>').format(cell.href, words)
+    if cell.second:
+        words = Markup("<i>{}</i>").format(words)
+    if cell.empty:
+        words = Markup('<span class="empty">{}</span>').format(words)
+    for mark in cell.marks:
+        words += Markup(" ") + mark_html(mark)
+    if cell.remark:
+        words += Markup(' <small class="remark">{}</small>').format(visible(cell.remark))
+    return words
+
+
+def mark_html(mark: str) -> Markup:
+    """A mark as a word with a sign, coloured as well: colour alone would say nothing to some readers."""
+    if mark in _SHORT:
+        return Markup('<span class="mark second" title="{}"><span aria-hidden="true">{}</span>{}</span>').format(
+            wording.MEANING[_SHORT[mark]], mark, Markup('<span class="unseen">{}</span>').format(_SHORT[mark][1:])
+        )
+    kind = "ok" if mark == "✓" else "second" if "†" in mark or "‡" in mark else "warn" if "!" in mark else "plain"
+    meaning = next((says for known, says in wording.MEANING.items() if known in mark), "")
+    if mark == "✓":
+        return Markup('<span class="mark ok" title="{}"><span aria-hidden="true">✓</span>{}</span>').format(
+            meaning, Markup('<span class="unseen">valid</span>')
+        )
+    return Markup('<span class="mark {}" title="{}">{}</span>').format(kind, meaning, visible(mark))
+
+
+def order_text(cell: Shown) -> str | None:
+    """What a script sorts a cell by: a number, text in lower case, or nothing where there is no value."""
+    if cell.empty:
+        return ""
+    if isinstance(cell.order, float | int):
+        return f"{cell.order:.9g}"
+    return cell.order
+
+
+def wraps(cell: Shown) -> bool:
+    """Whether a cell may take several lines."""
+    return len(cell.text) > LONG
+
+
+def numeric(grid: Grid, position: int) -> bool:
+    """Whether a column is sorted by number: it has numbers, and words only where a value is missing."""
+    column = [row[position] for row in grid.rows]
+    values = [cell for cell in column if not cell.empty]
+    return bool(values) and all(isinstance(cell.order, float | int) for cell in values)

@@ -1,0 +1,192 @@
+"""A page of the site before it is drawn, and the machine that draws it: Jinja with everything escaped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from reports.folder import key_of
+from reports.site.grid import Grid, Heading, Shown, cell_html, mark_html, numeric, order_text, wraps
+from reports.site.places import relative
+from zoo.markdown import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+Context = Mapping[str, Any]
+NAV = (
+    ("index.html", "Overview"),
+    ("choose.html", "Choose"),
+    ("models.html", "Models"),
+    ("devices.html", "Devices"),
+    ("compare.html", "Compare"),
+    ("published.html", "Published"),
+)
+FURTHER = 7  # links to pages of a long table, besides the first and the last
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its address, its template, what it holds, and the key of that.
+
+    ``key`` is a digest of everything ``context`` is made from; it is called only where the key has changed.
+    """
+
+    address: str
+    template: str
+    context: Callable[[], Context]
+    key: str
+
+
+def fixed_page(address: str, template: str, context: Context) -> Page:
+    """A page whose content is at hand; its key is a digest of it."""
+    told = json.dumps(context, sort_keys=True, ensure_ascii=False, default=vars)
+    return Page(address, template, lambda: context, key_of(template, told))
+
+
+@dataclass(frozen=True)
+class Script:
+    """A file of rows."""
+
+    address: str
+    key: str
+    make: Callable[[], bytes]
+
+
+def lines(text: str) -> str:
+    """Text in several lines in which nothing is hidden."""
+    return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n")).strip("\n")
+
+
+@cache
+def environment() -> Environment:
+    """Templates of the package; every value is escaped, an unknown name is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("reports.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"at": relative, "visible": _visible, "lines": lines, "mark": mark_html}
+    made.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False, "separators": (",", ":")}
+    return made
+
+
+def _visible(text: object) -> Markup:
+    return escape(visible(str(text)))
+
+
+def draw(page: Page, common: Context) -> bytes:
+    """The page as HTML. ``common`` holds what every page shows."""
+    defaults: Context = {
+        **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
+        **{"page": page.address, "nav": NAV},
+    }
+    context = {**defaults, **common, **page.context()}
+    return environment().get_template(page.template).render(context).encode()
+
+
+def _css(cell: Shown, column: Heading) -> str:
+    return " ".join([*(["right"] if column.align == "right" else []), *(["words"] if wraps(cell) else [])])
+
+
+def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str, Any]:
+    """A table as the template draws it."""
+    columns = [
+        {"text": column.text, "align": column.align, "filter": column.filter, "numeric": numeric(grid, position)}
+        for position, column in enumerate(grid.columns)
+    ]
+    rows = [
+        [
+            {"html": cell_html(cell), "order": order_text(cell), "css": _css(cell, column)}
+            for cell, column in zip(row, grid.columns, strict=True)
+        ]
+        for row in grid.rows
+    ]
+    return {
+        **{"name": grid.name, "caption": grid.caption, "columns": columns, "rows": rows, "none": none},
+        **{"notes": grid.notes, "legend": grid.legend, "many": False, "script": "", "heading": grid.caption},
+        **more,
+    }
+
+
+@dataclass(frozen=True)
+class Long:
+    """A table that may be too long for one page: its first piece, the further pages, and its rows as a script."""
+
+    first: dict[str, Any]
+    further: tuple[Page, ...] = ()
+    scripts: tuple[Script, ...] = ()
+
+
+def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str, str]] = (), none: str = "") -> Long:
+    """A table on ``address``; from its second piece on it has pages of its own beside it.
+
+    A reader without JavaScript turns the pages. With it the script brings every row at once, to sort and to filter.
+    """
+    pieces = grid.parts()
+    if len(pieces) == 1:
+        return Long(part(grid, none=none or "Nothing yet."))
+    stem = address.removesuffix(".html")
+    addresses = [address, *(f"{stem}-{grid.name}-{number}.html" for number in range(2, len(pieces) + 1))]
+    script = f"data/{stem.replace('/', '-')}-{grid.name}.js"
+    total, size = len(grid.rows), len(pieces[0].rows)
+    # What a column is sorted by is told by all of its rows, not by those of one page.
+    numbers = [numeric(grid, position) for position in range(len(grid.columns))]
+
+    def piece(number: int) -> dict[str, Any]:
+        made = part(
+            pieces[number],
+            many=True,
+            first=number * size + 1,
+            last=number * size + len(pieces[number].rows),
+            total=total,
+            script=relative(script, address),
+            pages=list(_page_links(addresses, number)),
+        )
+        for column, is_number in zip(made["columns"], numbers, strict=True):
+            column["numeric"] = is_number
+        return made
+
+    def context(number: int) -> Context:
+        title = f"{grid.caption}, page {number + 1}"
+        return {"title": title, "section": section, "trail": trail, "grids": [piece(number)]}
+
+    further = tuple(
+        Page(
+            addresses[number],
+            "sheet.html",
+            partial(context, number),
+            key_of(section, trail, pieces[number], number, total, numbers, addresses),
+        )
+        for number in range(1, len(pieces))
+    )
+    return Long(piece(0), further, (Script(script, key_of(grid), partial(rows_script, grid)),))
+
+
+def _page_links(addresses: Sequence[str], here: int) -> Iterator[tuple[str, str]]:
+    """(address or nothing, number) of the pages near this one, the first and the last."""
+    count = len(addresses)
+    near = {0, count - 1, *range(max(0, here - FURTHER // 2), min(count, here + FURTHER // 2 + 1))}
+    last = -1
+    for number in sorted(near):
+        if number != last + 1:
+            yield "", "…"
+        name = addresses[number].rsplit("/", 1)[-1]
+        yield ("" if number == here else name), str(number + 1)
+        last = number
+
+
+def rows_script(grid: Grid) -> bytes:
+    """Every row of a table as a script: pages opened from disk may not fetch, but may load scripts."""
+    rows = [[[str(cell_html(cell)), order_text(cell)] for cell in row] for row in grid.rows]
+    body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    return f"(window.pocketzooRows=window.pocketzooRows||{{}})[{json.dumps(grid.name)}]={body};\n".encode()

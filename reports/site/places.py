@@ -1,0 +1,102 @@
+"""Where each page of the site lies, and what it is called: plain file names, whatever the records are called. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from reports.cells import DeviceKey, cell_id, split_name
+from reports.view import View
+from zoo.artifact import Artifact
+from zoo.measurement import Measurement
+
+_PLAIN = re.compile(r"[^a-z0-9.]+")
+LONGEST = 80  # characters of a name in a file name
+
+
+def slug(text: str) -> str:
+    """A piece of file name: lower case letters, digits, dots and dashes; never empty, never a hidden file."""
+    return _PLAIN.sub("-", text.lower()).strip("-.")[:LONGEST].strip("-.") or "unnamed"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The address of every page, from the top of the site.
+
+    ``models`` by digest and ``cells`` by (job key, time); ``shown`` leads from a cell's id to the page of the
+    measurement that the tables show.
+    """
+
+    models: Mapping[str, str]
+    devices: Mapping[DeviceKey, str]
+    cells: Mapping[tuple[str, str], str]
+    shown: Mapping[str, str]
+
+    def cell(self, cell: Measurement) -> str:
+        """The page of a measurement."""
+        return self.cells[cell.job_key, cell.time]
+
+
+def places(view: View) -> Places:
+    """Give every model, device and measurement its page.
+
+    Two names that look alike in a file name stay apart by the start of a digest; two measurements of one cell by the
+    number of the earlier one, oldest first.
+    """
+    taken: set[str] = set()
+    models = {
+        digest: _free("models/", slug(held.artifact.name), digest, taken)
+        for digest, held in sorted(view.material.by_digest.items(), key=lambda item: (item[1].artifact.name, item[0]))
+    }
+    devices = {
+        device: _free("devices/", slug(device.name), device.fingerprint, taken, always=_shared(device, view.devices))
+        for device in view.devices
+    }
+    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    cells: dict[tuple[str, str], str] = {}
+    shown: dict[str, str] = {}
+    for key, rounds in _by_key(view.material.measurements).items():
+        # The one that tables show has the plain address, so that a link to a cell stays good when it is measured again.
+        first = max(rounds, key=lambda cell: ((cell.job_key, cell.time) in chosen, cell.time))
+        others = [cell for cell in rounds if cell is not first]
+        folder = f"measurements/{slug(key)[:2]}/"
+        cells[key, first.time] = _free(folder, slug(cell_id(first)), key, taken)
+        shown[cell_id(first)] = cells[key, first.time]
+        for number, cell in enumerate(others, 1):
+            cells[key, cell.time] = _free(folder, f"{slug(cell_id(cell))}-earlier-{number}", key, taken)
+    return Places(models, devices, cells, shown)
+
+
+def _by_key(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
+    found: dict[str, list[Measurement]] = {}
+    for cell in sorted(measurements, key=lambda cell: (cell.job_key, cell.time)):
+        found.setdefault(cell.job_key, []).append(cell)
+    return found
+
+
+def _shared(device: DeviceKey, devices: Iterable[DeviceKey]) -> bool:
+    return sum(slug(other.name) == slug(device.name) for other in devices) > 1
+
+
+def _free(folder: str, name: str, digest: str, taken: set[str], *, always: bool = False) -> str:
+    """An address nobody has: the name, then with more and more of the digest."""
+    for length in (0, 8, 16, 64):
+        if always and not length:
+            continue
+        address = f"{folder}{name}{f'-{slug(digest)[:length]}' if length else ''}.html"
+        if address not in taken:
+            taken.add(address)
+            return address
+    raise ValueError(f"two pages for {folder}{name} {digest}")
+
+
+def relative(address: str, page: str) -> str:
+    """An address as a page links to it: both from the top of the site. Empty stays empty."""
+    return "../" * page.count("/") + address if address else ""
+
+
+def model_title(artifact: Artifact) -> tuple[str, str]:
+    """A model's name and its strategy in words; the strategy of a model as it was trained is empty."""
+    model, strategy = split_name(artifact.name)
+    return model, "" if strategy == "none" else strategy
