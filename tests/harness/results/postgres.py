@@ -7,8 +7,10 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,27 @@ class Server:
         self.call("createdb", "--host", str(self.folder), "--username", "pocketzoo", name)
         return f"postgresql://pocketzoo@/{name}?host={self.folder}"
 
+    def start(self) -> None:
+        """Start it, also after :meth:`kill`."""
+        # What survives a power loss is the server's affair and not tested here; without fsync the tests are quick.
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off -c max_connections=100"
+        log = str(self.folder / "server.log")
+        data = str(self.folder / "data")
+        self.call("pg_ctl", "start", "--wait", "--pgdata", data, "--log", log, "--options", options)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does: no client is told goodbye, nothing is written any more."""
+        lock = self.folder / "data" / "postmaster.pid"
+        pid = int(lock.read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        while any(_runs(int(one)) for one in (pid, *children)):
+            time.sleep(0.02)
+        for left in (lock, *self.folder.glob(".s.PGSQL.*")):  # a zombie of that number would pass for their owner
+            left.unlink(missing_ok=True)
+
     def call(self, program: str, *argv: str) -> None:
         """Run one of its programs. Output goes to a file: a server that pg_ctl starts keeps what it inherits open."""
         log = self.folder / "calls.log"
@@ -51,6 +74,14 @@ class Server:
             server_log = self.folder / "server.log"
             more = server_log.read_text() if server_log.exists() else ""
             raise RuntimeError(f"{program} {argv}: exit {done.returncode}\n{log.read_text()}\n{more}")
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextlib.contextmanager
@@ -71,10 +102,7 @@ def running() -> Iterator[Server]:
             "initdb", "--pgdata", str(data), "--username", "pocketzoo", "--auth", "trust",
             "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
         )  # fmt: skip
-        # What survives a power loss is the server's affair and not tested here; without fsync the tests are quick.
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=50"
-        log = str(folder / "server.log")
-        server.call("pg_ctl", "start", "--wait", "--pgdata", str(data), "--log", log, "--options", options)
+        server.start()
         try:
             yield server
         finally:
