@@ -43,7 +43,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Named:
-    """What a task's key says."""
+    """What a task's key says; of a training the recipe and the tag stand for campaign and device."""
 
     kind: str
     campaign: str
@@ -53,7 +53,7 @@ class Named:
 def parse_key(key: str) -> Named | None:
     """The campaign and device of a task; None where it is none of ours."""
     parts = key.split("|")
-    return Named(*parts[:3]) if len(parts) == 4 and parts[0] in ("plan", "turn") else None
+    return Named(*parts[:3]) if len(parts) == 4 and parts[0] in ("plan", "turn", "compress") else None
 
 
 def see(client: Any) -> Seen:

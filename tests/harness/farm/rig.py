@@ -18,7 +18,7 @@ from typing import Any
 from harness.results import Results
 from tests.harness.conftest import SCRIPTS
 
-LIMIT_S = 120.0
+LIMIT_S = 200.0
 
 
 @dataclass
