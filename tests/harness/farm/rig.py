@@ -30,6 +30,7 @@ class Rig:
     scheme: str = "tcp"
     certs: Path | None = None
     port: int = 0
+    limit_s: float = LIMIT_S
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,7 +93,7 @@ class Rig:
         ]  # fmt: skip
 
     def ended(self, name: str) -> int:
-        return self.processes[name].wait(LIMIT_S)
+        return self.processes[name].wait(self.limit_s)
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -104,7 +105,7 @@ class Rig:
 
     def until(self, holds: Callable[[], Any], what: str) -> Any:
         """Wait for something that another process brings about."""
-        end = time.monotonic() + LIMIT_S
+        end = time.monotonic() + self.limit_s
         while time.monotonic() < end:
             with contextlib.suppress(FileNotFoundError):
                 if found := holds():

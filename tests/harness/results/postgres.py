@@ -32,6 +32,7 @@ class Server:
     folder: Path
     bin: Path
     owner: str | None
+    fsync: bool = False
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def new_database(self) -> str:
@@ -42,7 +43,8 @@ class Server:
     def start(self) -> None:
         """Start it, also after :meth:`kill`."""
         # What survives a power loss is the server's affair and not tested here; without fsync the tests are quick.
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off -c max_connections=100"
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c max_connections=100"
+        options += f" -c fsync={'on' if self.fsync else 'off'}"
         log = str(self.folder / "server.log")
         data = str(self.folder / "data")
         self.call("pg_ctl", "start", "--wait", "--pgdata", data, "--log", log, "--options", options)
@@ -85,7 +87,7 @@ def _runs(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
+def running(*, fsync: bool = False) -> Iterator[Server]:
     """A server until the block ends. It refuses to run as root, so root runs it as the package's own user."""
     binaries = programs()
     if binaries is None:
@@ -94,7 +96,7 @@ def running() -> Iterator[Server]:
     # Not under pytest's own folder: that is closed to other users, and a socket's path is at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pocketzoo-pg-", dir="/tmp"))
     data = folder / "data"
-    server = Server(folder, binaries, owner)
+    server = Server(folder, binaries, owner, fsync)
     try:
         if owner is not None:
             os.chown(folder, pwd.getpwnam(owner).pw_uid, -1)
