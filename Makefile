@@ -82,6 +82,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.zoo_kills_remote
 	$(BIN)/python -m benchmarks.zoo_scale
 	$(BIN)/python -m benchmarks.zoo_kills
+	$(BIN)/python -m benchmarks.results_writers
+	$(BIN)/python -m benchmarks.farm
 
 # State of their own, so that a study does not fill the user's zoo.
 results-quant: $(VENV)/.installed

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from benchmarks.report import show
 from devices.facts import DeviceFacts
-from harness.farm import side_by_side
 from harness.measuring import Device, Outcome, Settings
 from harness.progress import Silent
 from harness.results import Results
 from harness.shared import Shared
+from harness.side_by_side import side_by_side
 from tests.harness.simulated import SimulatedSession, Simulation, steady
 from zoo.measurement import RunnerRecord
 

@@ -77,9 +77,24 @@ def show_command(recipe: str, assignments: tuple[str, ...], as_json: bool) -> No
 @click.option("--out", type=click.Path(file_okay=False), metavar="DIR", help="Also copy the file and its record here.")
 @click.option("--onnx", is_flag=True, help="Also export the float network to .onnx, into --out.")
 @click.option("--tag", default="latest", show_default=True, help="The tag of the zoo entry.")
+@click.option("--farm", metavar="URL", help="Run it on a farm (tls://HOST:8786); models go to the remote.")
+@click.option("--also", multiple=True, metavar="RECIPE", help="With --farm: another recipe of the sweep; repeatable.")
+@click.option("--seeds", metavar="N,N", help="With --farm: a job for each seed, tagged TAG-seedN.")
+@click.option("--gpus", type=click.IntRange(0, 64), default=0, help="With --farm: GPUs of each job; 0 takes a CPU.")
+@click.option("--certs", metavar="DIR", help="With --farm: certificates of this machine.")
 @reporting_options
 def run_command(
-    recipe: str, assignments: tuple[str, ...], out: str | None, onnx: bool, tag: str, as_json: bool
+    recipe: str,
+    assignments: tuple[str, ...],
+    out: str | None,
+    onnx: bool,
+    tag: str,
+    farm: str | None,
+    also: tuple[str, ...],
+    seeds: str | None,
+    gpus: int,
+    certs: str | None,
+    as_json: bool,
 ) -> None:
     """Run RECIPE: a name from `compress list` or a .yaml file. Its models go into the local zoo.
 
@@ -87,6 +102,22 @@ def run_command(
     """
     from compressors import processes
 
+    if farm is not None:
+        _on_farm(
+            (recipe, *also),
+            assignments,
+            _seeds(seeds),
+            _farm_tag(tag, out, onnx=onnx),
+            gpus,
+            farm,
+            certs,
+            as_json=as_json,
+        )
+        return
+    if also or seeds or gpus or certs:
+        from pocketzoo.errors import BadInput
+
+        raise BadInput("--also, --seeds, --gpus and --certs are for jobs of a farm", hint="add --farm tls://HOST:8786")
     if not processes.is_main():
         _take_part(recipe, assignments, out, tag, onnx=onnx)
         return
@@ -110,12 +141,77 @@ def run_command(
     else:
         for index, product in enumerate(products):
             click.echo(_told(product, products[index - 1].artifact if index else product.given))
+    _warn(products)
+    name = loaded.recipe.name + ("" if tag == "latest" else f":{tag}")
+    say(f"next: harness run --device local --model {name}")
+
+
+def _warn(products: list[Product]) -> None:
     for product in products:
         for note in product.artifact.notes:
             if note.startswith("warning:"):
                 say(f"{product.artifact.name}: {note}")
-    name = loaded.recipe.name + ("" if tag == "latest" else f":{tag}")
-    say(f"next: harness run --device local --model {name}")
+
+
+def _check_onnx(out: str | None) -> None:
+    from compressors.onnx import check_extra
+    from pocketzoo.errors import BadInput
+
+    if out is None:
+        raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
+    check_extra()
+
+
+def _farm_tag(tag: str, out: str | None, *, onnx: bool) -> str:
+    from pocketzoo.errors import BadInput
+    from zoo.reference import check_tag
+
+    check_tag(tag)
+    if out is not None or onnx:
+        raise BadInput("on a farm models go to the zoo remote", hint="leave --out and --onnx out; zoo pull NAME")
+    return tag
+
+
+def _seeds(text: str | None) -> tuple[int, ...]:
+    from pocketzoo.errors import BadInput
+
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 10 for part in parts):
+        raise BadInput(f"not seeds: {text!r}", hint="write whole numbers with commas, e.g. --seeds 1,2,3")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _on_farm(
+    recipes: tuple[str, ...],
+    assignments: tuple[str, ...],
+    seeds: tuple[int, ...],
+    tag: str,
+    gpus: int,
+    farm: str,
+    certs: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """A sweep as jobs of a farm; exit 1 where one failed."""
+    from compressors.farm import run_on_farm, sweep
+
+    jobs = sweep(recipes, assignments, seeds, tag=tag, gpus=gpus)
+    answers = run_on_farm(jobs, farm, certs, say)
+    if as_json:
+        print_json([{"job": job, "done": done} for job, done in zip(jobs, answers, strict=True)])
+    else:
+        for done in answers:
+            for model in done.models:
+                click.echo(f"{model['name']}:{model['tag']}  sha256:{model['digest']}  {', '.join(done.published)}")
+    for done in answers:
+        if done.error is not None:
+            from pocketzoo.farm.failure import error_of
+
+            say(error_of(done.error, done.host or None).as_text())
+    if any(done.error is not None for done in answers):
+        raise click.exceptions.Exit(1)
 
 
 def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> Loaded:
@@ -127,12 +223,7 @@ def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: st
     loaded = load(recipe, assignments)
     check_packages()
     if onnx:
-        from compressors.onnx import check_extra
-        from pocketzoo.errors import BadInput
-
-        if out is None:
-            raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
-        check_extra()
+        _check_onnx(out)
     return loaded
 
 

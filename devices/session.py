@@ -86,11 +86,13 @@ class Session:
         spec: what the inventory says of it.
         python: the Python interpreter on the device.
         work_dir: the folder on the device where pushed files live, as an absolute path.
+        hardware: names what is behind it; two names for one phone have it in common.
     """
 
     def __init__(self, spec: DeviceSpec, way: Way, held: lock.Lock, *, owner: str) -> None:
         self.spec = spec
         self.python = way.python
+        self.hardware = way.lock
         self._transport = way.transport
         self._lock = held
         self._owner = owner

@@ -15,7 +15,6 @@ from devices.inventory import load_inventory
 from devices.session import open_session
 from harness.affinity import resolve
 from harness.execute import Bench, prepare
-from harness.farm import side_by_side, unexpected
 from harness.instructions import as_counted, counting
 from harness.job import Cell
 from harness.measuring import Device, Outcome, Settings
@@ -28,6 +27,7 @@ from harness.results.campaigns import State
 from harness.runners.prepared import checked_options
 from harness.schedule import Task
 from harness.shared import Shared
+from harness.side_by_side import side_by_side, unexpected
 from pocketzoo.errors import BadInput, PocketzooError
 from zoo.measurement import Measurement
 from zoo.store import Entry, Store

@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from harness.commands.compare import compare
+from harness.commands.farm import farm
 from harness.commands.forecast import forecast
 from harness.commands.plan import plan
 from harness.commands.results import results
@@ -22,7 +23,7 @@ def harness() -> None:
     """Measure models on devices: every raw sample kept, an interval and a verdict with each number."""
 
 
-for each in (plan, run, resume, results, compare, forecast, runner):
+for each in (plan, run, resume, results, compare, forecast, runner, farm):
     harness.add_command(each)
 
 

@@ -42,7 +42,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Groups of cells, and what holds for all of them.
 
     ``seed`` is of the order in which repeats run; ``retry`` counts further rounds for a cell that is not valid;
-    ``deadline_s`` ends one repeat; ``inventory`` is a file.
+    ``deadline_s`` ends one repeat; ``inventory`` is a file. ``farm`` is the scheduler of the farm that measures it.
     """
 
     groups: tuple[Group, ...]
@@ -53,6 +53,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deadline_s: float | None = None
     inventory: str | None = None
     metric: Metric = "latency"
+    farm: str | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:

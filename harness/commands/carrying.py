@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import click
 import msgspec
@@ -67,8 +68,17 @@ def carry(
     *,
     as_json: bool,
     failed: Mapping[str, Measurement] | None = None,
+    farm: FarmOptions | None = None,
 ) -> None:
     """Measure what a campaign lacks, tell it, and set its state.
+
+    Args:
+        request: of the campaign, with its models pinned.
+        campaign: as stored.
+        results: where it is stored.
+        as_json: print one JSON document.
+        failed: cells that failed in it and are not tried again, by job key.
+        farm: how a farm is asked, where the request names one.
 
     Raises:
         Interrupted: Ctrl-C; what was measured is stored.
@@ -78,7 +88,10 @@ def carry(
     """
     store = Store()
     with Board(len(request.devices)) as board:
-        reports = carry_out(request, campaign, store=store, results=results, board=board, failed=failed)
+        if request.farm is None:
+            reports = carry_out(request, campaign, store=store, results=results, board=board, failed=failed)
+        else:
+            reports = _on_farm(request, campaign, results, board, failed or {}, farm or FarmOptions())
     results.end_campaign(campaign.id, state_of(reports))
     if any(report.stopped for report in reports):
         raise _interrupted(reports, campaign, results.url)
@@ -106,6 +119,50 @@ def carry(
         raise click.exceptions.Exit(code)
     if any(m.verdict.name == "failed" for m in measured) or any(report.changed for report in reports):
         raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True)
+class FarmOptions:
+    """How a farm is asked: this machine's certificates, how long to wait for devices (s), the cells of a turn."""
+
+    certs: str | None = None
+    wait_s: float = 0.0
+    turn: int | None = None
+
+
+def _on_farm(
+    request: Request,
+    campaign: Campaign,
+    results: Results,
+    board: Board,
+    failed: Mapping[str, Measurement],
+    farm: FarmOptions,
+) -> list[Report]:
+    """As :func:`harness.campaign.carry_out`, on the farm that the request names.
+
+    Raises:
+        Interrupted: Ctrl-C; the farm goes on without this process.
+    """
+    from harness.farm.client import TURN, Watched
+
+    watched = Watched(
+        request, campaign, results, board, command.say,
+        certs=farm.certs, failed=failed, wait_s=farm.wait_s, turn=farm.turn or TURN,
+    )  # fmt: skip
+    try:
+        reports = watched.carry_out()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "this command ends; what was sent to the farm is measured without it",
+            where=results.url,
+            hint=f"harness resume {campaign.id} watches again; harness farm cancel {campaign.id} --farm {request.farm} "
+            "takes it from the queue",
+        ) from None
+    ended = ended_in(campaign, results.wanted(campaign.id), results, request)
+    for report in reports:
+        report.outcome.measurements = [m for m in ended.values() if m.device.name == report.device]
+        report.outcome.reused = {m.job_key for m in report.outcome.measurements if m.time < campaign.started}
+    return reports
 
 
 def _interrupted(reports: Sequence[Report], campaign: Campaign, url: str) -> Interrupted:

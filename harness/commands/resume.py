@@ -10,8 +10,10 @@ from pocketzoo import command
 @click.command()
 @click.argument("campaign_id", metavar="[ID]", required=False)
 @click.option("--retry-failed", is_flag=True, help="Also measure again the cells that failed.")
+@click.option("--certs", metavar="DIR", help="Of a campaign on a farm: certificates of this machine.")
+@click.option("--wait", type=float, default=0.0, metavar="S", help="Of a campaign on a farm: as for run.")
 @command.reporting_options
-def resume(campaign_id: str | None, retry_failed: bool, as_json: bool) -> None:
+def resume(campaign_id: str | None, retry_failed: bool, certs: str | None, wait: float, as_json: bool) -> None:
     """Measure exactly what is missing of a campaign; of the last one where no ID is given.
 
     Cells whose device was lost are tried again. Cells that failed by themselves are not, unless --retry-failed.
@@ -19,7 +21,7 @@ def resume(campaign_id: str | None, retry_failed: bool, as_json: bool) -> None:
     import msgspec
 
     from harness.campaign import check_devices
-    from harness.commands.carrying import carry, chosen, ended_in
+    from harness.commands.carrying import FarmOptions, carry, chosen, ended_in
     from harness.request import Request
     from harness.results import Results
     from pocketzoo.errors import WorkFailed
@@ -39,6 +41,7 @@ def resume(campaign_id: str | None, retry_failed: bool, as_json: bool) -> None:
 
             command.print_json([cell_record(m, reused=True) for m in found.values()])
         return
-    check_devices(request)
+    if request.farm is None:
+        check_devices(request)
     command.say(f"campaign {campaign.id}")
-    carry(request, campaign, results, as_json=as_json, failed=failed)
+    carry(request, campaign, results, as_json=as_json, failed=failed, farm=FarmOptions(certs, wait))

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from harness.commands.farm_options import farm_options, on_farm
 from harness.commands.options import build_request, request_options
 from pocketzoo import command
+from pocketzoo.errors import BadInput
 
 
 @click.command()
@@ -17,6 +19,7 @@ from pocketzoo import command
 @click.option("--retry", type=int, metavar="N", help="Further rounds for a cell that is not valid.  [default: 1]")
 @click.option("--seed", type=int, help="Of the order in which repeats run.  [default: 0]")
 @click.option("--deadline", type=float, metavar="S", help="Seconds after which one repeat is ended.")
+@farm_options
 @command.reporting_options
 def run(
     *,
@@ -26,6 +29,11 @@ def run(
     retry: int | None,
     seed: int | None,
     deadline: float | None,
+    farm: str | None,
+    wishes: tuple[str, ...],
+    certs: str | None,
+    wait: float,
+    turn: int | None,
     **flags: Any,
 ) -> None:
     """Measure models on devices, side by side; each repeat is a process of its own, stored as soon as it ends.
@@ -33,14 +41,19 @@ def run(
     A cell that is measured already is not measured again, unless it was throttled, contended or unstable.
     """
     from harness.campaign import check_devices, pinned
-    from harness.commands.carrying import carry, new_campaign
+    from harness.commands.carrying import FarmOptions, carry, new_campaign
     from harness.results import Results
     from zoo.store import Store
 
     request = build_request(flags, publish=publish, fresh=fresh, retry=retry, seed=seed, deadline=deadline)
-    check_devices(request)
-    request = pinned(request, Store())
     results = Results()
+    if farm is None:
+        if wishes:
+            raise BadInput("--any chooses among the devices of a farm", hint="add --farm tls://HOST:8786")
+        check_devices(request)
+        request = pinned(request, Store())
+    else:
+        request = on_farm(pinned(request, Store()), results, farm, wishes, certs, wait)
     campaign = new_campaign(results, request)
     command.say(f"campaign {campaign.id}")
-    carry(request, campaign, results, as_json=as_json)
+    carry(request, campaign, results, as_json=as_json, farm=FarmOptions(certs, wait, turn))

@@ -7,13 +7,15 @@ database    SQLite or PostgreSQL by URL: transactions, errors
 campaigns   what a campaign wants, for `harness resume`
 history     older rounds, and samples for what was read without them
 store       :class:`Results`, what the harness works with
+late        what waited on a disk for the database, delivered once
 export      rows for CSV and Parquet
 """
 
 from __future__ import annotations
 
 from harness.results.campaigns import Campaign, Wanted
+from harness.results.database import Unreachable
 from harness.results.schema import SCHEMA
 from harness.results.store import Results, Round, StoredRepeat, default_url, latest
 
-__all__ = ["SCHEMA", "Campaign", "Results", "Round", "StoredRepeat", "Wanted", "default_url", "latest"]
+__all__ = ["SCHEMA", "Campaign", "Results", "Round", "StoredRepeat", "Unreachable", "Wanted", "default_url", "latest"]

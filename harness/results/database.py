@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, inspect, select, table
 from sqlalchemy import column as column_of
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
 
 from harness.results.schema import SCHEMA, VERSION_TABLE, meta
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -33,6 +33,10 @@ _version = table(VERSION_TABLE, column_of("version_num"))
 
 class Conflict(WorkFailed):
     """Another process stored something under the same unique key."""
+
+
+class Unreachable(WorkFailed):
+    """The server is away or going away; what was to be stored is not known to be, and may be brought again."""
 
 
 class Database:
@@ -247,6 +251,15 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _away(error: DatabaseError, text: str) -> bool:
+    """Whether a PostgreSQL server is not there, shuts down, starts up, or let go of the connection."""
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", None) or ""
+    gone = "connection" in text and any(word in text for word in ("failed", "timeout", "closed", "lost", "refused"))
+    return state[:2] in ("08", "57") or error.connection_invalidated or gone
+
+
 def _no_such_table(error: DatabaseError) -> bool:
     return getattr(error.orig, "sqlstate", None) == "42P01" or str(error.orig).startswith("no such table")
 
@@ -257,6 +270,9 @@ def _first_line(error: DatabaseError) -> str:
 
 def _told(error: DatabaseError, place: str) -> PocketzooError:
     text = _first_line(error)
+    if _away(error, text):
+        hint = "check that the server runs and that POCKETZOO_RESULTS names it, its user and its database"
+        return Unreachable(f"the results database cannot be reached: {text}", where=place, hint=hint)
     if "disk is full" in text or "disk I/O error" in text or "No space left" in text:
         return WorkFailed(
             f"the result could not be stored: {text}", where=place, hint="free some space, then run it again"
@@ -267,9 +283,6 @@ def _told(error: DatabaseError, place: str) -> PocketzooError:
     if "locked" in text:
         hint = "end the other process or let it finish, then run it again"
         return WorkFailed(f"the results database is in use by another process: {text}", where=place, hint=hint)
-    if "connection" in text and ("failed" in text or "timeout" in text):
-        hint = "check that the server runs and that POCKETZOO_RESULTS names it, its user and its database"
-        return WorkFailed(f"the results database cannot be reached: {text}", where=place, hint=hint)
     if "malformed" in text or "not a database" in text:
         hint = "move that file away; with sqlite3, `.recover` writes what can still be read into a new one"
         return WorkFailed(f"the results database is damaged: {text}", where=place, hint=hint)

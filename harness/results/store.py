@@ -73,12 +73,12 @@ class Results:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self._database = Database(url or default_url())
-        self.url = self._database.place
+        self.database = Database(url or default_url())
+        self.url = self.database.place
 
     def close(self) -> None:
         """Close the connections now; they are closed anyway when nothing refers to this any more."""
-        self._database.close()
+        self.database.close()
 
     # rounds
 
@@ -89,7 +89,7 @@ class Results:
             job_key: of the cell.
             since: only rounds with this number or a later one (:attr:`harness.results.Wanted.fresh_round`).
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 return None
             row = connection.execute(
@@ -108,7 +108,7 @@ class Results:
         """Those of the job keys that have a finished measurement; cheap for ten thousand of them."""
         keys = list(job_keys)
         found: set[str] = set()
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 return found
             for start in range(0, len(keys), BATCH):
@@ -130,7 +130,7 @@ class Results:
         """
         for _ in range(BEGIN_TRIES):
             try:
-                with self._database.writing() as connection:
+                with self.database.writing() as connection:
                     return self._begin(connection, cell, facts, runner, fresh=fresh)
             except Conflict:
                 # The round that took the number was begun after this was asked: it is as fresh as can be.
@@ -182,7 +182,7 @@ class Results:
         except ValueError as error:
             raise WorkFailed(f"repeat {number} of this cell cannot be stored: {error}", where=self.url) from error
         try:
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 self._check_open(connection, round_)
                 connection.execute(insert(repeats).values(round_id=round_.id, number=number, **columns))
         except Conflict as error:
@@ -200,7 +200,7 @@ class Results:
         """
         failed = measurement.verdict.name == "failed"
         record = summary_text(measurement)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             row = self._check_open(connection, round_)
             connection.execute(
                 update(rounds)
@@ -209,7 +209,7 @@ class Results:
             )
             mine = {"device": row.device, "model": row.model, "ended_id": round_.id}
             connection.execute(
-                self._database.upsert(newest)
+                self.database.upsert(newest)
                 .values(job_key=row.job_key, **mine)
                 .on_conflict_do_update(
                     index_elements=[newest.c.job_key], set_=mine, where=newest.c.ended_id < round_.id
@@ -249,7 +249,7 @@ class Results:
             devices: only these; all where empty.
             failed: also cells that failed.
         """
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 return ()
             chosen = newest_rounds(models, devices, failed=failed)
@@ -278,7 +278,7 @@ class Results:
         query = newest_rounds(models, devices, failed=failed)
         if limit is not None:
             query = query.order_by(rounds.c.id.desc()).limit(limit)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 return ()
             return _sorted(measurement_of(row, self.url) for row in connection.execute(query))
@@ -287,7 +287,7 @@ class Results:
         self, *, models: Sequence[str] = (), devices: Sequence[str] = (), failed: bool = True
     ) -> Iterator[StoredRepeat]:
         """The repeats of :meth:`latest` one at a time, by round: for results that are larger than memory."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 return
             chosen = newest_rounds(models, devices, failed=failed)
@@ -331,18 +331,18 @@ class Results:
         Raises:
             BadInput: the name is taken.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             return campaigns.create(connection, request, id, seed)
 
     def campaign(self, id: str | None = None) -> Campaign | None:
         """A campaign by its name, the last one without a name; None where there is none."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             found = [] if connection is None else campaigns.stored(connection, id)
         return found[0] if found else None
 
     def campaigns(self) -> list[Campaign]:
         """Every campaign, the last one first."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [] if connection is None else campaigns.stored(connection)
 
     def end_campaign(self, id: str, state: State) -> None:
@@ -351,7 +351,7 @@ class Results:
         Raises:
             BadInput: no such campaign.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             campaigns.end(connection, id, state)
 
     def want(self, campaign_id: str, cells: Sequence[Cell], *, fresh: bool = False) -> None:
@@ -365,7 +365,7 @@ class Results:
         Raises:
             BadInput: no such campaign.
         """
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             campaigns.want(connection, campaign_id, cells, fresh=fresh)
 
     def wanted(self, campaign_id: str) -> list[Cell]:
@@ -374,7 +374,7 @@ class Results:
 
     def progress(self, campaign_id: str) -> list[Wanted]:
         """The cells of a campaign in their order, each with how far it is."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [] if connection is None else campaigns.progress(connection, campaign_id)
 
     # inside

@@ -16,9 +16,9 @@ from devices.errors import DeviceOffline
 from harness.campaignfile import read
 from harness.commands.carrying import chosen
 from harness.commands.options import build_request
-from harness.farm import side_by_side, unexpected
 from harness.request import Request
 from harness.results import Results
+from harness.side_by_side import side_by_side, unexpected
 from pocketzoo.errors import BadInput
 from tests.harness.cells import cell_of
 

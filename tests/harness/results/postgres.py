@@ -7,8 +7,10 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +32,35 @@ class Server:
     folder: Path
     bin: Path
     owner: str | None
+    fsync: bool = False
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def new_database(self) -> str:
         name = f"results{next(self._numbers)}"
         self.call("createdb", "--host", str(self.folder), "--username", "pocketzoo", name)
         return f"postgresql://pocketzoo@/{name}?host={self.folder}"
+
+    def start(self) -> None:
+        """Start it, also after :meth:`kill`."""
+        # What survives a power loss is the server's affair and not tested here; without fsync the tests are quick.
+        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c max_connections=100"
+        options += f" -c fsync={'on' if self.fsync else 'off'}"
+        log = str(self.folder / "server.log")
+        data = str(self.folder / "data")
+        self.call("pg_ctl", "start", "--wait", "--pgdata", data, "--log", log, "--options", options)
+
+    def kill(self) -> None:
+        """End it at once, as a crash does: no client is told goodbye, nothing is written any more."""
+        lock = self.folder / "data" / "postmaster.pid"
+        pid = int(lock.read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        while any(_runs(int(one)) for one in (pid, *children)):
+            time.sleep(0.02)
+        for left in (lock, *self.folder.glob(".s.PGSQL.*")):  # a zombie of that number would pass for their owner
+            left.unlink(missing_ok=True)
 
     def call(self, program: str, *argv: str) -> None:
         """Run one of its programs. Output goes to a file: a server that pg_ctl starts keeps what it inherits open."""
@@ -53,8 +78,16 @@ class Server:
             raise RuntimeError(f"{program} {argv}: exit {done.returncode}\n{log.read_text()}\n{more}")
 
 
+def _runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
+def running(*, fsync: bool = False) -> Iterator[Server]:
     """A server until the block ends. It refuses to run as root, so root runs it as the package's own user."""
     binaries = programs()
     if binaries is None:
@@ -63,7 +96,7 @@ def running() -> Iterator[Server]:
     # Not under pytest's own folder: that is closed to other users, and a socket's path is at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pocketzoo-pg-", dir="/tmp"))
     data = folder / "data"
-    server = Server(folder, binaries, owner)
+    server = Server(folder, binaries, owner, fsync)
     try:
         if owner is not None:
             os.chown(folder, pwd.getpwnam(owner).pw_uid, -1)
@@ -71,10 +104,7 @@ def running() -> Iterator[Server]:
             "initdb", "--pgdata", str(data), "--username", "pocketzoo", "--auth", "trust",
             "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
         )  # fmt: skip
-        # What survives a power loss is the server's affair and not tested here; without fsync the tests are quick.
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=50"
-        log = str(folder / "server.log")
-        server.call("pg_ctl", "start", "--wait", "--pgdata", str(data), "--log", log, "--options", options)
+        server.start()
         try:
             yield server
         finally:

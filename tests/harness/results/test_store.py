@@ -65,7 +65,7 @@ def test_summaries_are_the_latest_without_samples_in_one_query(url: str) -> None
     for cell in cells:
         store(results, cell, measured(cell))
     statements: list[str] = []
-    event.listen(results._database._engine, "before_cursor_execute", lambda *parts: statements.append(str(parts[2])))
+    event.listen(results.database._engine, "before_cursor_execute", lambda *parts: statements.append(str(parts[2])))
     found = results.latest_summaries(devices=["a"], models=["y"])
     assert len([s for s in statements if s.startswith("SELECT")]) == 1
     assert [(m.device.name, m.model, m.threads_requested, m.repeats) for m in found] == [

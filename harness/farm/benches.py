@@ -1,0 +1,160 @@
+"""A host's devices: examined, and kept ready between two turns so that a campaign does not open them for each."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from devices.doctor import condition_checks, identity_checks
+from devices.errors import DeviceBusy
+from devices.inventory import load_inventory
+from devices.session import open_session
+from devices.spec import DeviceSpec
+from harness.during import look
+from harness.execute import Bench, prepare
+from harness.farm.offers import hardware_of
+from harness.farm.records import Offer
+from pocketzoo.errors import PocketzooError
+
+IDLE_S = 5.0
+"""A device is let go of when no turn has come for so long."""
+BUSY_S = 30.0
+"""How long a turn waits for a device that somebody beside the farm has just taken."""
+
+
+class Hands(Protocol):
+    """How a host reaches devices."""
+
+    def specs(self) -> list[DeviceSpec]:
+        """Those it may offer."""
+        ...
+
+    def examine(self, spec: DeviceSpec, host: str) -> Offer:
+        """The device as it can be offered now, or the reason why not. Never raises for a device."""
+        ...
+
+    def open(self, spec: DeviceSpec) -> AbstractContextManager[Bench]:
+        """The device, owned and ready to measure.
+
+        Raises:
+            PocketzooError: it cannot be used.
+        """
+        ...
+
+
+class Inventoried:
+    """The devices of an inventory.
+
+    Args:
+        inventory: a file over the shipped one, or None.
+        only: offer these alone; all that answer where empty.
+    """
+
+    def __init__(self, inventory: Path | None, only: tuple[str, ...] = ()) -> None:
+        self._inventory = inventory
+        self._only = only
+
+    def specs(self) -> list[DeviceSpec]:
+        """Those of the inventory; devices of the lab come and go with it.
+
+        Raises:
+            BadInput: the file is not right, or names in ``only`` are not in it.
+        """
+        known = load_inventory(self._inventory)
+        return [known.get(name) for name in self._only] if self._only else list(known)
+
+    def examine(self, spec: DeviceSpec, host: str) -> Offer:
+        """What ``devices doctor`` finds decides: one check that fails, and it is not offered."""
+        offer = Offer(device=spec.name, host=host, tags=spec.tags, runner=spec.runner)
+        try:
+            with open_session(spec) as session:
+                facts, conditions = session.facts(), session.conditions()
+                hardware = hardware_of(session.hardware, socket.gethostname())
+        except DeviceBusy as error:
+            return _with(offer, reason=error.what, owner="somebody beside the farm")
+        except PocketzooError as error:
+            return _with(offer, reason=error.what)
+        checks = [*identity_checks(spec, facts), *condition_checks(spec, conditions, cores=facts.cores or 1)]
+        failed = "; ".join(f"{check.name}: {check.says}" for check in checks if check.outcome == "fail")
+        return _with(
+            offer,
+            hardware=hardware,
+            fingerprint=facts.fingerprint,
+            soc=facts.soc or spec.soc,
+            model=facts.model or spec.model,
+            abis=facts.abis,
+            reason=failed or None,
+        )
+
+    @contextmanager
+    def open(self, spec: DeviceSpec) -> Iterator[Bench]:
+        """See :class:`Hands`."""
+        with open_session(spec, wait_s=BUSY_S) as session:
+            yield prepare(session)
+
+
+class Warm:
+    """One device, opened for the first turn and kept while turns follow each other.
+
+    Args:
+        hands: how it is reached.
+        spec: the device.
+    """
+
+    def __init__(self, hands: Hands, spec: DeviceSpec) -> None:
+        self.spec = spec
+        self._hands = hands
+        self._turn = threading.Lock()
+        self._open: contextlib.ExitStack | None = None
+        self._bench: Bench | None = None
+        self._used = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether this host owns it at the moment."""
+        return self._bench is not None or self._turn.locked()
+
+    @contextmanager
+    def turn(self) -> Iterator[Bench]:
+        """The device for one turn; others wait. After an error it is opened anew."""
+        with self._turn:
+            try:
+                if self._bench is None:
+                    self._open = contextlib.ExitStack()
+                    self._bench = self._open.enter_context(self._hands.open(self.spec))
+                else:
+                    fresh = look(self._bench.session, here=self._bench.here)
+                    self._bench = replace(self._bench, opened=fresh)
+                yield self._bench
+            except BaseException:
+                self._let_go()
+                raise
+            self._used = time.monotonic()
+
+    def let_go(self, *, idle_s: float = IDLE_S) -> None:
+        """Close it where no turn has used it for so many seconds."""
+        if self._bench is not None and self._turn.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._used >= idle_s:
+                    self._let_go()
+            finally:
+                self._turn.release()
+
+    def _let_go(self) -> None:
+        stack, self._open, self._bench = self._open, None, None
+        if stack is not None:
+            with contextlib.suppress(PocketzooError):
+                stack.close()
+
+
+def _with(offer: Offer, **changes: object) -> Offer:
+    import msgspec
+
+    return msgspec.structs.replace(offer, **changes)

@@ -1,0 +1,332 @@
+"""A campaign sent to a farm and watched. What is measured goes from the hosts to the database; the client may leave."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from harness.campaign import Report
+from harness.farm import offers as choosing
+from harness.farm.records import Job, Measured, PlannedCells
+from harness.farm.seeing import LOOK_S, Seen, offered, see
+from harness.farm.versions import check, mine
+from harness.job import Cell
+from harness.plan import Impossible
+from harness.progress import Board, Progress
+from harness.registry import Registry
+from harness.request import Request
+from harness.results import Campaign, Results
+from pocketzoo.errors import PocketzooError, WorkFailed
+from pocketzoo.farm.failure import TaskFailed, error_of
+from pocketzoo.farm.link import FarmUnavailable, connected
+from zoo.measurement import Measurement
+
+RETURNS = 3
+"""How often a turn goes back to the queue: for a lost device, for a worker that died under it, for a lost scheduler."""
+TURN = 6
+"""Cells of a turn: measured interleaved, as at home; then another campaign's turn may come."""
+
+
+@dataclass
+class _Turn:
+    """Some cells of a device that are measured one after the other's repeats."""
+
+    device: str
+    cells: tuple[str, ...]
+    priority: int
+    returns: int = 0
+    future: Any = None
+    key: str = ""
+
+
+@dataclass
+class _Device:
+    """What is known of one device of the campaign."""
+
+    report: Report
+    progress: Progress
+    cells: dict[str, Cell] = field(default_factory=dict)
+    fingerprint: str = ""
+    ended: set[str] = field(default_factory=set)
+
+
+class Watched:
+    """A campaign on a farm.
+
+    Args:
+        request: with models by digest; ``farm`` names the scheduler.
+        campaign: as stored.
+        results: the farm's database.
+        board: shows what runs.
+        told: is told what a person should know.
+        certs: see :func:`pocketzoo.farm.security.security_for`.
+        failed: cells that failed in this campaign and are not tried again, by job key.
+        wait_s: how long a device that nobody offers is waited for, and a scheduler that went away.
+        turn: cells of a turn.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        campaign: Campaign,
+        results: Results,
+        board: Board,
+        told: Callable[[str], None],
+        *,
+        certs: str | None = None,
+        failed: Mapping[str, Measurement] | None = None,
+        wait_s: float = 0.0,
+        turn: int = TURN,
+    ) -> None:
+        self._request = request
+        self._campaign = campaign
+        self._results = results
+        self._told = told
+        self._certs = certs
+        self._failed = dict(failed or {})
+        self._wait_s = wait_s
+        self._turn = turn
+        self._devices = {name: _Device(Report(name), board.device(name)) for name in request.devices}
+        self._turns: list[_Turn] = []
+
+    def carry_out(self) -> list[Report]:
+        """Send what the campaign lacks, and watch until each cell has ended or its device is given up.
+
+        Raises:
+            BadInput: see :func:`pocketzoo.farm.link.connected`; nobody offers a device; versions differ.
+            KeyboardInterrupt: the farm goes on.
+        """
+        for lost in range(RETURNS + 1):
+            try:
+                with connected(self._request.farm or "", self._certs, wait_s=10.0 if not lost else 60.0) as client:
+                    self._send(client)
+                    self._watch(client)
+                break
+            except FarmUnavailable as error:
+                if lost == 0 and not self._turns:
+                    raise
+                if lost == RETURNS:
+                    self._give_up(self._turns, error)
+                    break
+                self._told(f"{error.what}; going on when it is back")
+        for device in self._devices.values():
+            device.progress.end()
+        return [device.report for device in self._devices.values()]
+
+    def _send(self, client: Any) -> None:
+        names = [name for name, device in self._devices.items() if device.report.error is None]
+
+        def wanted(seen: Seen) -> None:
+            missing = choosing.missing(names, seen.offers)
+            if missing:
+                raise choosing.NobodyOffers(missing, seen.offers)
+
+        # What ran before a scheduler went away is offered again when its hosts have found the new one.
+        seen = offered(client, wanted, max(self._wait_s, 60.0 if self._turns else 0.0), self._told)
+        self._check(seen)
+        self._plan(client, seen)
+        self._turns = []
+        there = {key for key, *_ in see(client).tasks}
+        queued = seen.queued()
+        ended = self._ended()
+        for name, device in self._devices.items():
+            left = [key for key in device.cells if key not in ended and key not in self._failed]
+            device.ended = {key for key in device.cells if key in ended}
+            device.progress.begin(len(left), name)
+            if device.report.error is not None or not left:
+                continue
+            mine = [key for key in there if key.startswith(f"turn|{self._campaign.id}|{name}|")]
+            if mine:
+                # They were sent before and are there still; when they are over, the database says what is missing.
+                self._turns.append(_Turn(name, tuple(left), 0, key=mine[-1]))
+                self._turns[-1].future = None
+                continue
+            first = choosing.standing(queued.get(name, []))
+            pieces = choosing.in_turns(left, self._turn)
+            for cells, priority in zip(pieces, choosing.priorities(len(pieces), first), strict=True):
+                self._submit(client, _Turn(name, cells, priority))
+
+    def _check(self, seen: Seen) -> None:
+        names = set(self._devices)
+        for host in seen.hosts:
+            if any(offer.host == host.name and offer.device in names and not offer.reason for offer in seen.offers):
+                check(mine(), host.versions, host.name)
+
+    def _plan(self, client: Any, seen: Seen) -> None:
+        """Have each device say which cells the request means there."""
+        futures = {}
+        for name, device in self._devices.items():
+            offer = choosing.best(name, seen.offers)
+            if device.report.error is not None or offer is None:
+                continue
+            device.fingerprint = offer.fingerprint
+            key = f"plan|{self._campaign.id}|{name}|{secrets.token_hex(4)}"
+            # Before every turn that waits: whoever plans learns what it takes; it opens the device for a moment.
+            first = choosing.standing(seen.queued().get(name, [])) + 1
+            futures[name] = self._call(client, "plan", key, name, first)
+        stored = self._results.wanted(self._campaign.id)
+        for name, future in futures.items():
+            device = self._devices[name]
+            try:
+                planned = msgspec.json.decode(self._result(client, future), type=PlannedCells)
+            except _Lost as error:
+                device.report.error = error.error
+                continue
+            if planned.error is not None:
+                device.report.error = error_of(planned.error, planned.host)
+                continue
+            cells = {cell.key: cell for cell in (msgspec.convert(one, Cell) for one in planned.cells)}
+            wanted = {cell.key: cell for cell in stored if cell.device == name}
+            device.report.impossible = tuple(Impossible(**msgspec.to_builtins(i)) for i in planned.impossible)
+            device.report.changed = tuple(cell for key, cell in wanted.items() if key not in cells)
+            device.cells = {key: cell for key, cell in cells.items() if not wanted or key in wanted}
+
+    def _call(self, client: Any, task: str, key: str, device: str, priority: int, cells: tuple[str, ...] = ()) -> Any:
+        from distributed import fire_and_forget
+
+        from harness.farm import turns
+
+        request = msgspec.structs.replace(self._request, inventory=None)
+        job = Job(
+            versions=mine(),
+            campaign=self._campaign.id,
+            since=self._campaign.started,
+            sent=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            device=device,
+            request=request,
+            cells=cells,
+            failed=tuple(self._failed),
+            binaries={f"{b.name}/{b.abi}": b.sha256 for b in _in_use()},
+        )
+        resources = {
+            choosing.device_resource(device): 1,
+            choosing.facts_resource(self._devices[device].fingerprint): 1,
+        }
+        future = client.submit(
+            getattr(turns, task), msgspec.json.encode(job).decode(),
+            key=key, resources=resources, retries=RETURNS, priority=priority, pure=False,
+        )  # fmt: skip
+        if task == "measure":
+            fire_and_forget(future)
+        return future
+
+    def _submit(self, client: Any, turn: _Turn) -> None:
+        turn.key = f"turn|{self._campaign.id}|{turn.device}|{secrets.token_hex(4)}"
+        turn.future = self._call(client, "measure", turn.key, turn.device, turn.priority, turn.cells)
+        if turn not in self._turns:
+            self._turns.append(turn)
+
+    def _result(self, client: Any, future: Any) -> str:
+        while not future.done():
+            if client.status != "running":
+                raise FarmUnavailable("the scheduler went away")
+            time.sleep(0.02)
+        return _text_of(future)
+
+    def _watch(self, client: Any) -> None:
+        """Until every turn has ended."""
+        asked = time.monotonic()
+        there: set[str] | None = None
+        while self._turns:
+            if client.status != "running":
+                raise FarmUnavailable("the scheduler went away")
+            if time.monotonic() - asked > 10 * LOOK_S or (there is None and any(t.future is None for t in self._turns)):
+                there = {key for key, *_ in (see(client).tasks)}
+                asked = time.monotonic()
+            for turn in list(self._turns):
+                if turn.future is None:
+                    # Sent by an earlier client, in several turns: over when none of them is there any more.
+                    prefix = f"turn|{self._campaign.id}|{turn.device}|"
+                    if there is not None and not any(key.startswith(prefix) for key in there):
+                        self._turns.remove(turn)
+                        self._settle(client, turn)
+                elif turn.future.done():
+                    self._turns.remove(turn)
+                    self._over(client, turn)
+            time.sleep(LOOK_S / 5)
+
+    def _over(self, client: Any, turn: _Turn) -> None:
+        device = self._devices[turn.device]
+        try:
+            done = msgspec.json.decode(_text_of(turn.future), type=Measured)
+        except _Lost as error:
+            if error.deaths and turn.returns < RETURNS:
+                # One of its cells may be what ends workers: from now on each is on its own.
+                turn.returns += 1
+                left = [key for key in turn.cells if key not in self._ended()]
+                self._told(f"{turn.device}: {error.error.what}; {len(left)} cells are tried once more, one at a time")
+                for key in left:
+                    self._submit(client, _Turn(turn.device, (key,), turn.priority, returns=RETURNS))
+                return
+            device.report.error = error.error
+            return
+        device.report.outcome.stored += done.stored
+        new = set(done.ended) - device.ended
+        device.ended |= new
+        for key in new:
+            device.progress.step(f"{device.cells[key].label}: measured on {done.host}")
+        if done.error is not None:
+            device.report.error = error_of(done.error, done.host)
+
+    def _settle(self, client: Any, turn: _Turn) -> None:
+        """Turns of an earlier client are over: send again what the database lacks."""
+        ended = self._ended()
+        left = [key for key in turn.cells if key not in ended]
+        device = self._devices[turn.device]
+        device.ended |= {key for key in turn.cells if key in ended}
+        if left and turn.returns < RETURNS:
+            for cells in choosing.in_turns(left, self._turn):
+                self._submit(client, _Turn(turn.device, cells, 0, returns=turn.returns + 1))
+
+    def _ended(self) -> set[str]:
+        """The job keys that this campaign has measured, or that failed in it. What is older, a turn judges."""
+        from harness.commands.carrying import ended_in
+
+        found = ended_in(self._campaign, self._results.wanted(self._campaign.id), self._results, self._request)
+        return {key for key, m in found.items() if m.time >= self._campaign.started}
+
+    def _give_up(self, turns: Iterable[_Turn], error: PocketzooError) -> None:
+        for turn in turns:
+            self._devices[turn.device].report.error = error
+
+
+class _Lost(Exception):
+    """A task that ended with an error; ``deaths`` where workers died under it."""
+
+    def __init__(self, error: PocketzooError, *, deaths: bool = False) -> None:
+        super().__init__(error.what)
+        self.error = error
+        self.deaths = deaths
+
+
+def _text_of(future: Any) -> str:
+    """What a task returned.
+
+    Raises:
+        _Lost: it ended with an error.
+        FarmUnavailable: it is not known any more.
+    """
+    if future.status == "finished":
+        return str(future.result(timeout=30))
+    if future.status != "error":
+        raise FarmUnavailable("the scheduler does not know a turn of this campaign any more")
+    error = future.exception(timeout=30)
+    if isinstance(error, TaskFailed):
+        raise _Lost(error_of(error.said()))
+    if type(error).__name__ == "KilledWorker":
+        raise _Lost(
+            WorkFailed("the workers that measured it died, one after the other", hint="harness farm status"),
+            deaths=True,
+        )
+    raise _Lost(WorkFailed(f"the farm could not measure it: {type(error).__name__}: {str(error)[:300]}"))
+
+
+def _in_use() -> list[Any]:
+    registry = Registry()
+    return [binary for binary in registry.all() if registry.newest(binary.name, binary.abi) == binary]

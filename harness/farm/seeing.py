@@ -1,0 +1,161 @@
+"""A farm looked at: hosts, offers, queue; and what is chosen or cancelled by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from harness.farm import offers as choosing
+from harness.farm.records import Host, Offer
+from harness.request import Request
+from harness.results import Results
+from pocketzoo.errors import BadInput
+from pocketzoo.farm.link import ask
+
+LOOK_S = 0.5
+"""Between two looks while something is waited for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A farm at one moment: hosts, offers (also those withheld), and unfinished tasks.
+
+    ``tasks`` holds (key, state, priority, worker).
+    """
+
+    hosts: tuple[Host, ...]
+    offers: tuple[Offer, ...]
+    tasks: tuple[tuple[str, str, float, str | None], ...]
+
+    def queued(self) -> dict[str, list[float]]:
+        """The priorities of the turns that wait or run, by device."""
+        found: dict[str, list[float]] = {}
+        for key, _, priority, _ in self.tasks:
+            named = parse_key(key)
+            if named is not None:
+                found.setdefault(named.device, []).append(priority)
+        return found
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a task's key says; of a training the recipe and the tag stand for campaign and device."""
+
+    kind: str
+    campaign: str
+    device: str
+
+
+def parse_key(key: str) -> Named | None:
+    """The campaign and device of a task; None where it is none of ours."""
+    parts = key.split("|")
+    return Named(*parts[:3]) if len(parts) == 4 and parts[0] in ("plan", "turn", "compress") else None
+
+
+def see(client: Any) -> Seen:
+    """Look at a farm.
+
+    Raises:
+        FarmUnavailable: the scheduler does not answer any more.
+    """
+    hosts, offers = [], []
+    workers = ask(client, "identity", n_workers=-1)["workers"].values()
+    for worker in workers:
+        text = worker["metrics"].get("farm")
+        if not isinstance(text, str):
+            continue  # its first heartbeat has not come yet
+        if "/" in str(worker["name"]):
+            offers.append(msgspec.json.decode(text, type=Offer))
+        else:
+            hosts.append(msgspec.json.decode(text, type=Host))
+    withheld = [offer for host in hosts for offer in host.withheld]
+    tasks = tuple((key, state, first, at) for key, state, first, at in ask(client, "farm_tasks", prefix=""))
+    order = sorted([*offers, *withheld], key=lambda offer: (offer.host, offer.device))
+    return Seen(tuple(sorted(hosts, key=lambda host: host.name)), tuple(order), tasks)
+
+
+def offered(client: Any, wanted: Callable[[Seen], None], wait_s: float, told: Callable[[str], None]) -> Seen:
+    """The farm as soon as it offers what is wanted.
+
+    Args:
+        client: of the farm.
+        wanted: raises NobodyOffers where something is missing.
+        wait_s: how long to wait for it.
+        told: is told once what is waited for.
+
+    Raises:
+        NobodyOffers: somebody still offers it not; with who offers what.
+    """
+    until, waiting = time.monotonic() + wait_s, False
+    while True:
+        seen = see(client)
+        try:
+            wanted(seen)
+            return seen
+        except choosing.NobodyOffers as error:
+            if time.monotonic() >= until:
+                raise
+            if not waiting:
+                told(f"{error.what}; waiting")
+            waiting = True
+            time.sleep(min(LOOK_S, max(0.0, until - time.monotonic())))
+
+
+def cancel(client: Any, campaign: str) -> int:
+    """Take a campaign's turns from the queue; those that run end with what they measure now.
+
+    Returns:
+        How many there were.
+    """
+    from distributed import Future
+
+    keys = [
+        key for key, *_ in see(client).tasks if (named := parse_key(key)) is not None and named.campaign == campaign
+    ]
+    client.cancel([Future(key, client) for key in keys], force=True)
+    return len(keys)
+
+
+def expanded(request: Request, wishes: Sequence[choosing.Wish], seen: Seen) -> Request:
+    """The request with each ``--any`` dealt to devices: model by model, the shortest queue first.
+
+    Args:
+        request: with its models pinned; groups without devices stand for the wishes.
+        wishes: what is asked for beside named devices.
+        seen: the farm now.
+
+    Raises:
+        NobodyOffers: nothing offered fits a wish.
+    """
+    if not wishes:
+        return request
+    queued = {device: len(priorities) for device, priorities in seen.queued().items()}
+    groups = []
+    for group in request.groups:
+        if group.devices:
+            groups.append(group)
+        for wish in wishes:
+            for model, device in zip(
+                group.models, choosing.dealt(wish, seen.offers, queued, len(group.models)), strict=True
+            ):
+                groups.append(msgspec.structs.replace(group, devices=(device,), models=(model,)))
+                queued[device] = queued.get(device, 0) + 1
+    return msgspec.structs.replace(request, groups=tuple(groups))
+
+
+def check_farm_results(results: Results, farm: str) -> None:
+    """Results of several hosts go where all of them reach.
+
+    Raises:
+        BadInput: they would go to a file of this machine.
+    """
+    if farm.startswith("tls://") and results.url.startswith("sqlite"):
+        raise BadInput(
+            "the results of a farm go to PostgreSQL, and here they would go to a file of this machine",
+            where=results.url,
+            hint="export POCKETZOO_RESULTS=postgresql://USER@HOST/NAME, the same on every host",
+        )

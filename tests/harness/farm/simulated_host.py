@@ -1,0 +1,86 @@
+"""A host of a farm as a process, with pretended devices: everything but the devices is the real thing.
+
+    python -m tests.harness.farm.simulated_host ADDRESS NAME SECONDS DEVICE ... [--check S] [--certs DIR]
+
+A device ``NAME@UNIT`` is another unit of ``NAME``. Each repeat takes SECONDS. A device whose file is in the folder
+``unhealthy`` of the state folder fails its examination.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devices.errors import DeviceOffline
+from devices.facts import DeviceFacts
+from devices.spec import AdbTransport, DeviceSpec
+from harness.execute import Bench
+from harness.farm.host import Config, FarmHost
+from harness.farm.records import Offer
+from harness.results import Results
+from harness.runners.prepared import Prepared
+from pocketzoo.files import sha256_bytes
+from pocketzoo.home import home
+from tests.harness.simulated import SimulatedRunner, SimulatedSession, steady
+from zoo.store import Store
+
+
+class PretendedHands:
+    """Implements :class:`harness.farm.benches.Hands`."""
+
+    def __init__(self, devices: list[str], seconds: float) -> None:
+        self._units = dict((name, unit or name) for name, _, unit in (d.partition("@") for d in devices))
+        self._seconds = seconds
+
+    def specs(self) -> list[DeviceSpec]:
+        return [DeviceSpec(name=name, transport=AdbTransport(kind="adb"), runner="python") for name in self._units]
+
+    def examine(self, spec: DeviceSpec, host: str) -> Offer:
+        unit = self._units[spec.name]
+        reason = "it was told to fail" if (home() / "unhealthy" / spec.name).exists() else None
+        return Offer(
+            device=spec.name, host=host, hardware=f"adb-{unit}", fingerprint=_fingerprint(spec.name),
+            soc="simulated-soc", abis=("x86_64",), runner="python", reason=reason,
+        )  # fmt: skip
+
+    @contextmanager
+    def open(self, spec: DeviceSpec) -> Iterator[Bench]:
+        if (home() / "unhealthy" / spec.name).exists():
+            raise DeviceOffline("it was told to fail", device=spec.name)
+        session = SimulatedSession(spec.name, answer=steady, seconds=self._seconds)
+        facts = DeviceFacts(name=spec.name, fingerprint=_fingerprint(spec.name), abis=("x86_64",), cores=64)
+        yield Bench(session=session, facts=facts, prepared=Prepared(runners={"x86_64": SimulatedRunner()}, placed={}))  # type: ignore[arg-type]
+
+
+def _fingerprint(name: str) -> str:
+    return sha256_bytes(name.encode())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("name")
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("devices", nargs="*")
+    parser.add_argument("--check", type=float, default=0.5)
+    parser.add_argument("--certs")
+    parser.add_argument("--runner-digest", help="Say another digest of the python agent.")
+    given = parser.parse_args()
+    if given.runner_digest:
+        from harness.farm import versions
+
+        versions.mine().runners["tflite_agent"] = given.runner_digest
+    config = Config(address=given.address, name=given.name, certs=given.certs, check_s=given.check, database_s=120)
+    told = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    hands = PretendedHands(given.devices, given.seconds)
+    Path(os.environ["POCKETZOO_HOME"]).mkdir(parents=True, exist_ok=True)
+    asyncio.run(FarmHost(config, hands, Results(), store=Store(), told=told).serve())
+
+
+if __name__ == "__main__":
+    main()

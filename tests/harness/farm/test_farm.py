@@ -1,0 +1,130 @@
+"""A farm as its users see it: placing, sharing, refusing. Real processes, pretended devices."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.results import Results
+from pocketzoo.farm.certs import make
+from tests.harness.farm.rig import Rig, farm
+from tests.harness.results import postgres
+
+
+def test_cells_go_where_the_device_is_and_files_come_from_the_remote(rig: Rig) -> None:
+    rig.scheduler()
+    rig.host("one", "sim-a", "sim-dup@same")
+    rig.until(lambda: rig.said("one").count("is offered") == 2, "offers")
+    rig.host("two", "sim-c", "sim-other@same")
+    rig.until(lambda: "sim-other is not offered: one/sim-dup offers the same hardware" in rig.said("two"), "the clash")
+    rig.until(lambda: "sim-c is offered" in rig.said("two"), "offers")
+    assert not (rig.folder / "home-two" / "zoo").exists()
+    nobody = rig.command("harness", *rig.run_options("sim-c", "kirin970", threads=1))
+    assert nobody.returncode == 2, nobody.stderr
+    assert "nobody offers kirin970" in nobody.stderr
+    assert "sim-a on one, sim-c on two, sim-dup on one" in nobody.stderr
+    options = rig.run_options("sim-c", threads=2, repeats=2)
+    done = rig.command("harness", *options, "--any", "soc=SIMULATED-soc,host=one", "--json")
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(done.stdout)
+    assert sorted((cell["device"], cell["threads_requested"]) for cell in cells) == [
+        ("sim-a", 1), ("sim-a", 2), ("sim-c", 1), ("sim-c", 2),
+    ]  # fmt: skip
+    assert list((rig.folder / "home-two" / "zoo" / "blobs").rglob("*"))
+    again = rig.command("harness", *options)
+    assert again.returncode == 0, again.stderr
+    assert rig.stored() == 8
+    seen = rig.status()
+    offered = {d["name"]: (d["host"], d["offered"], d["reason"]) for d in seen["devices"]}
+    assert offered["sim-a"] == ("one", True, None)
+    assert offered["sim-other"][:2] == ("two", False)
+    assert [host["name"] for host in seen["hosts"]] == ["one", "two"]
+
+
+def test_a_device_that_comes_and_goes_and_two_campaigns_that_share_it(rig: Rig) -> None:
+    rig.scheduler()
+    ill = rig.folder / "home-one" / "unhealthy"
+    ill.mkdir(parents=True)
+    (ill / "sim-a").touch()
+    rig.host("one", "sim-a", seconds=0.1)
+    rig.until(lambda: "sim-a is not offered: it was told to fail" in rig.said("one"), "the examination")
+    options = rig.run_options("sim-a", threads=8, repeats=2)
+    rig.client("first", *options, "--turn", "1", "--wait", "100")
+    rig.until(lambda: "nobody offers sim-a; waiting" in rig.said("first"), "the client to wait")
+    (ill / "sim-a").unlink()
+    rig.until(lambda: rig.stored() >= 2, "the first campaign to measure")
+    rig.client("second", *options, "--turn", "1", "--fresh")
+    assert rig.ended("first") == 0, rig.said("first")
+    assert rig.ended("second") == 0, rig.said("second")
+    results = Results(rig.database)
+    first, second = sorted((one.id, one) for one in results.campaigns())
+    assert {first[1].state, second[1].state} == {"done"}
+    order = owners_of_rounds(rig, second[1].started)
+    # From where both waited on, their turns alternate: neither has three in a row while the other has one to come.
+    both = order[order.index("second") : len(order) - order[::-1].index("first")]
+    assert both.count("second") >= 2, order
+    assert "first first first" not in " ".join(both) and "second second second" not in " ".join(both), order
+
+
+def owners_of_rounds(rig: Rig, since: str) -> list[str]:
+    """Which campaign each round was of, in the order they were begun: fresh rounds of one cell are the later ones."""
+    from sqlalchemy import select
+
+    from harness.results.schema import rounds
+
+    results = Results(rig.database)
+    with results.database.reading() as connection:
+        assert connection is not None
+        found = connection.execute(select(rounds.c.number).order_by(rounds.c.id)).scalars().all()
+    results.close()
+    return ["second" if number else "first" for number in found]
+
+
+def test_versions_that_differ_are_refused_with_both_named(rig: Rig) -> None:
+    rig.scheduler()
+    rig.host("old", "sim-a", options=("--runner-digest", "0" * 64))
+    rig.until(lambda: "is offered" in rig.said("old"), "offers")
+    done = rig.command("harness", *rig.run_options("sim-a", threads=1))
+    assert done.returncode == 2, done.stderr
+    assert "old has pocketzoo" in done.stderr
+    assert "runner tflite_agent: sha256:" in done.stderr
+    assert "sha256:000000000000 there" in done.stderr
+    assert rig.stored() == 0
+
+
+def test_beyond_loopback_only_tls_and_only_certificates_of_the_farm(
+    tmp_path: Path, server: postgres.Server, tiny_tflite: Path
+) -> None:
+    make(tmp_path / "certs", ("scheduler", "host", "client"))
+    make(tmp_path / "others", ("client",))
+    with farm(tmp_path, server.new_database(), tiny_tflite, certs=tmp_path / "certs") as rig:
+        rig.scheduler()
+        rig.host("one", "sim-a")
+        rig.until(lambda: "is offered" in rig.said("one"), "offers")
+        done = rig.command("harness", *rig.run_options("sim-a", threads=1), "--json")
+        assert done.returncode == 0, done.stderr
+        options = ("harness", "farm", "status", "--farm")
+        stranger = rig.command(*options, rig.address, "--certs", str(tmp_path / "others" / "client"))
+        assert stranger.returncode == 2, stranger.stderr
+        assert "do not accept each other's certificates" in stranger.stderr
+        none = rig.command(*options, rig.address)
+        assert none.returncode == 2
+        assert "no certificate for the farm" in none.stderr
+        plain = rig.command(*options, "tcp://farm.example:8786")
+        assert plain.returncode == 2
+        assert "it wants TLS" in plain.stderr
+        rig.kill("scheduler")
+        gone = rig.command(*options, rig.address, "--certs", str(tmp_path / "certs" / "client"))
+        assert gone.returncode == 3, gone.stderr
+        assert "no scheduler of a farm answers there" in gone.stderr
+    key = tmp_path / "certs" / "client" / "key.pem"
+    assert key.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("wish", ["soc", "colour=red", "soc=", "soc=a,soc=b"])
+def test_a_wish_that_is_none_is_refused(wish: str, rig: Rig) -> None:
+    done = rig.command("harness", *rig.run_options(threads=1), "--any", wish)
+    assert done.returncode == 2
+    assert "--any does not take" in done.stderr
