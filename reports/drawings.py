@@ -220,9 +220,11 @@ def sensitivity(title: str, record: object) -> Sensitivity:
     if not isinstance(record, dict):
         raise ValueError("not an object with curves")
     if "curves" in record:
-        base, groups, percent = _number(record.get("baseline"), "baseline"), _pairs(record["curves"]), 100.0
+        base, percent = _number(record.get("baseline"), "baseline"), 100.0
+        groups: object = _pairs(record["curves"])
     else:
-        base, groups, percent = _number(record.get("base"), "base"), record.get("groups"), 1.0
+        base, percent = _number(record.get("base"), "base"), 1.0
+        groups = record.get("groups")
     if not isinstance(groups, dict):
         raise ValueError("no 'curves' and no 'groups'")
     base *= percent

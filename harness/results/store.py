@@ -299,7 +299,7 @@ class Results:
 
     def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
         """Cells that were read without samples, with every sample, in their order; others come back as they are."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             if connection is None:
                 yield from cells
             else:
@@ -307,12 +307,12 @@ class Results:
 
     def history(self, job_keys: Iterable[str]) -> dict[str, tuple[Past, ...]]:
         """Every ended round of these job keys, oldest first."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return {} if connection is None else history.history(connection, job_keys, self.url)
 
     def as_of(self, time: float) -> tuple[Measurement, ...]:
         """As :meth:`latest_summaries`, as it was at a time (seconds since 1970)."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return () if connection is None else _sorted(history.as_of(connection, time, self.url))
 
     # campaigns
