@@ -136,10 +136,10 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
             # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
             shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
-        shutil.rmtree(own)
         return {**result, "nonzeros": _nonzeros(network)}
 
     done = stages.stage(f"prune {step.protocol}", depends, work, _prune_note)
+    shutil.rmtree(own, ignore_errors=True)  # not before the stage is kept: a kill in between must lose nothing
     criterion = (
         "" if step.protocol == "channels" or step.protocol.startswith("ddpg") else f", criterion {step.criterion}"
     )

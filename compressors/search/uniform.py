@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from compressors.search.problem import Problem, Solution, unreachable
@@ -19,9 +19,10 @@ LASSO_BATCH, LASSO_BATCHES = 50, 30  # PocketFlow looks at 30 batches
 def uniform(problem: Problem) -> Solution:
     """Every group loses the same share of its channels (PaddleSlim's uniform pruning, PocketFlow's uniform ratios).
 
-    The share is bisected; rounding to whole channels makes the cost a staircase, so of the last two steps the nearer
-    is taken. With criterion ``lasso`` the channels are chosen by LASSO, layer after layer, and what reads them is
-    rebuilt by least squares (PocketFlow's ChannelPrunedLearner).
+    The share is bisected; rounding to whole channels makes the cost a staircase. Between its last two steps the groups
+    go down one after another, in the order of execution, and the nearest of these is taken. With criterion ``lasso``
+    channels are chosen by LASSO, layer after layer, and what reads them is rebuilt by least squares (PocketFlow's
+    ChannelPrunedLearner).
 
     Raises:
         WorkFailed: no ratio comes within 1 % of the target; what is reachable is said.
@@ -37,9 +38,7 @@ def uniform(problem: Problem) -> Solution:
             low = middle
         else:
             high = middle
-    nearest = min(
-        (at_ratio(problem, ratio) for ratio in (high, low)), key=lambda kept: abs(target.off(structure, kept))
-    )
+    nearest = min(_between(problem, low, high), key=lambda kept: abs(target.off(structure, kept)))
     if not target.held(structure, nearest):
         raise unreachable(problem, smallest, nearest)
     notes = (f"uniform: {100 * (low + high) / 2:.2f} % of the channels of every group removed",)
@@ -52,6 +51,16 @@ def uniform(problem: Problem) -> Solution:
 
     network, removed = prune_in_turn(problem.model, structure, nearest, inputs, problem.seed)
     return Solution(nearest, network=network, removed=removed, notes=notes)
+
+
+def _between(problem: Problem, low: float, high: float) -> Iterator[dict[str, int]]:
+    """The counts at one share, then with one group after another as at a higher one."""
+    kept, goal = at_ratio(problem, low), at_ratio(problem, high)
+    yield dict(kept)
+    for name, number in goal.items():
+        if kept[name] != number:
+            kept[name] = number
+            yield dict(kept)
 
 
 def at_ratio(problem: Problem, ratio: float) -> dict[str, int]:

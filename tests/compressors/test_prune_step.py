@@ -83,13 +83,13 @@ def top1(product: Product) -> float:
 @needs_fashion
 def test_pruned_fine_tuned_and_quantized_in_a_chain(run: Callable[..., list[Product]], home: Path) -> None:
     tiny, pruned = run(
-        f"{STEP}    target: {{macs: 40}}\n    round_to: 4\n    criterion: l1\n"
+        f"{STEP}    target: {{macs: 48}}\n    round_to: 4\n    criterion: l1\n"
         "    finetune: {epochs: 2, batch: 32, lr: 0.05}\n    distil: {temperature: 2.0, weight: 1.0}\n"
         "  - kind: quantize\n    max_ratio: 0.9\n"
     )
     artifact, before = pruned.artifact, tiny.artifact
     assert artifact.macs is not None and before.macs is not None
-    assert abs(artifact.macs / before.macs - 0.6) <= 0.01
+    assert abs(artifact.macs / before.macs - 0.52) <= 0.01
     assert artifact.parameters is not None and before.parameters is not None
     assert artifact.nonzeros is not None and artifact.nonzeros <= artifact.parameters < before.parameters
     assert file_macs(tflite.inspect(pruned.file)) == artifact.macs
