@@ -117,8 +117,8 @@ def ddpg_amc(problem: Problem) -> Solution:
     from compressors.search.amc import LOWEST, AmcEnvironment
     from compressors.search.ddpg import AMC
 
-    candidates = _candidates(problem, "magnitude")
     course = _course(problem, LOWEST, round_up=True, last_whole=False)
+    candidates = _candidates(problem, "magnitude")
     environment = AmcEnvironment(course, problem.options.search.reward)
     kept, notes = _searched(problem, candidates, environment, AMC)
     removed = candidates.chooser.removed(kept)
@@ -174,8 +174,8 @@ def _pocketflow(problem: Problem) -> tuple[Counts, tuple[str, ...]]:
     from compressors.search.ddpg import POCKETFLOW
     from compressors.search.pocketflow import LOWEST, PocketFlowEnvironment
 
-    candidates = _candidates(problem, "lasso")
     course = _course(problem, LOWEST, round_up=False, last_whole=True)
+    candidates = _candidates(problem, "lasso")
     return _searched(problem, candidates, PocketFlowEnvironment(course, problem.options.search.reward), POCKETFLOW)
 
 
@@ -198,7 +198,11 @@ def _course(problem: Problem, lowest: float, *, round_up: bool, last_whole: bool
         costs = {name: shape.parameters(shape.inputs, shape.outputs) for name, shape in structure.layer_shapes.items()}
     lowest = problem.options.search.lowest or lowest
     budget = _budget(problem, lowest)
-    return course_of(structure, budget, costs, lowest=lowest, round_up=round_up, last_whole=last_whole)
+    course = course_of(structure, budget, costs, lowest=lowest, round_up=round_up, last_whole=last_whole)
+    # Before anything slow: a target that is out of reach, or that the rounding cannot meet.
+    course.bounded.check()
+    course.bounded.settle(budget.full)
+    return course
 
 
 def shortened(learner: Learner, episodes: int | None) -> Learner:
@@ -216,7 +220,6 @@ def _searched(
 
     settings = problem.options.search
     course = environment.course
-    course.bounded.settle(course.budget.full)  # a target that the rounding cannot meet is told before the search
     found = search(
         environment,
         shortened(learner, problem.options.episodes),

@@ -197,11 +197,13 @@ def test_the_published_schedules() -> None:
             assert (how.epochs, how.batch, how.lr, how.weight_decay, how.schedule) == (150, 256, 0.05, 4e-5, "cosine")
             assert (step.episodes, step.round_to) == (800, 8)
             continue
-        assert (how.epochs, how.lr, how.weight_decay, how.milestones) == (120, 0.1, 1e-4, [30, 60, 90])
         if "-rl" in row:
+            uniform = step_of(f"mobilenetv1-{row.partition('-')[0]}-pocketflow").finetune
+            assert how == uniform, "the same training as its authors' uniform row"
             assert step.episodes == 200
             assert (step.search.group_share, step.search.group_rate) == (0.2, 1e-4)
         else:
+            assert (how.epochs, how.lr, how.weight_decay, how.milestones) == (120, 0.1, 1e-4, [30, 60, 90])
             assert (step.criterion, step.search.solver) == ("filter-l1", "fitted")
     for percent, steps in ((50, 10), (60, 13), (70, 17)):
         step = step_of(f"mobilenetv1-prune{percent}-iterative")

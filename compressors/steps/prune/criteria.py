@@ -5,8 +5,8 @@ each convolution and linear layer gives a score to its share of the channel, row
 columns where it is its input, each batch norm its scale; the group's score is the mean of the layers', divided by the
 mean over its channels (by the maximum for group-sl). Depthwise weights and biases give no score there, nor here.
 
+    filter-l1  sum of |w| of the filters of the group's first layer alone (PaddleSlim, after Li et al., 2017)
     l1         sum of |w|, of the scale's magnitude for batch norm
-    filter-l1  sum of |w| of the filters that make the channel, nothing of what reads it (Li et al., 2017; PaddleSlim)
     l2         sum of w^2: the group norm
     bn-scale   |gamma| of batch norm alone (network slimming, Liu et al., 2017)
     fpgm       sum of the distances to the other filters: what is near the geometric median goes (He et al., 2019)
@@ -28,9 +28,9 @@ from compressors.steps.prune.choice import choose, choose_global, choose_until, 
 from compressors.steps.prune.structure import Group, Structure
 from pocketzoo.errors import BadInput, WorkFailed
 
-Criterion = Literal["l1", "filter-l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"]
+Criterion = Literal["filter-l1", "l1", "l2", "bn-scale", "fpgm", "taylor", "group-sl", "random"]
 Batches = Iterable[tuple[Tensor, Tensor]]
-POWERS = {"l1": 1, "filter-l1": 1, "l2": 2, "group-sl": 2, "bn-scale": 1}
+POWERS = {"filter-l1": 1, "l1": 1, "l2": 2, "group-sl": 2, "bn-scale": 1}
 
 __all__ = ["Criterion", "Scorer", "choose", "choose_global", "choose_until", "importance", "kept_of", "least"]
 
@@ -98,11 +98,7 @@ class Scorer:
                 continue
             weight = weight.detach().float().cpu()
             if shape is None:  # a layer along: its scale
-                if (
-                    criterion in POWERS
-                    and criterion != "filter-l1"
-                    and (criterion != "bn-scale" or _is_batch_norm(layer))
-                ):
+                if criterion in POWERS and (criterion != "bn-scale" or _is_batch_norm(layer)):
                     tables[name] = weight.abs().pow(POWERS[criterion])
                 continue
             if criterion == "bn-scale":
@@ -156,9 +152,10 @@ class Scorer:
             total, count = self.drawn[group.name].clone(), 1
         else:
             total, count = torch.zeros(group.channels), 0
-        for item in group.items:
-            if self.criterion == "filter-l1" and item.role != "output":
-                continue
+        items = group.items
+        if self.criterion == "filter-l1":
+            items = tuple(item for item in items if item.layer == group.name and item.role == "output")
+        for item in items:
             if item.layer in tables:
                 table = tables[item.layer]
                 each = table if table.ndim == 1 else table.sum(1 if item.role == "output" else 0)
