@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from compressors.search.command import search_command
+from compressors.search.curve_command import curve_command
 from pocketzoo import command
 from pocketzoo.command import print_json, reporting_options, say, version_option
 
@@ -29,6 +31,8 @@ def group() -> None:
 
 
 version_option(group)
+group.add_command(search_command)
+group.add_command(curve_command)
 
 
 @group.command("list")
@@ -85,7 +89,7 @@ def run_command(
 
     check_tag(tag)
     loaded = load(recipe, assignments)
-    _check_extra()
+    check_packages()
     if onnx:
         from compressors.onnx import check_extra
         from pocketzoo.errors import BadInput
@@ -120,7 +124,12 @@ def run_command(
     say(f"next: harness run --device local --model {name}")
 
 
-def _check_extra() -> None:
+def check_packages() -> None:
+    """Refuse to begin where packages for compressing are missing.
+
+    Raises:
+        BadInput: names them.
+    """
     from importlib.util import find_spec
 
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]

@@ -177,6 +177,7 @@ def carry_out(
     results: Results,
     board: Board,
     failed: Mapping[str, Measurement] | None = None,
+    kept: Kept | None = None,
 ) -> list[Report]:
     """Measure what a campaign lacks, on all its devices at once.
 
@@ -187,6 +188,7 @@ def carry_out(
         results: where the campaign and its repeats are stored.
         board: shows what runs.
         failed: cells that failed in this campaign and are not tried again, by job key.
+        kept: outputs of host and devices; by default those in the state folder.
 
     Returns:
         A report for each device. Nothing is raised for a device that was lost or for Ctrl-C: they are in the reports.
@@ -195,7 +197,7 @@ def carry_out(
         Exception: a fault of the program, after the other devices have ended.
     """
     skipped = dict(failed or {})
-    shared, kept, stop = Shared(results), Kept(), threading.Event()
+    shared, kept, stop = Shared(results), kept or Kept(), threading.Event()
     settings = Settings(
         since=campaign.started,
         seed=request.seed,

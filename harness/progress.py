@@ -124,6 +124,11 @@ class Board:
         self._bars: RichProgress | None = None
         self._lock = threading.Lock()
 
+    @property
+    def draws(self) -> bool:
+        """Whether there is a terminal to draw in."""
+        return self._bars is not None
+
     def device(self, name: str) -> Progress:
         """The part of one device. Called by the thread that owns it."""
         with self._lock:

@@ -13,8 +13,10 @@ from devices.lab import counter, needs
 from devices.session import open_session
 from harness.runners.counted import COUNT_AGENT
 from harness.runners.python import AGENT
+from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 from tests.lab.test_lab import command
+from zoo.meter import Piece, Way, figure, find_meter
 
 SAME = 0.005
 
@@ -144,3 +146,19 @@ def test_a_published_count_is_measured_again_and_comes_out_the_same(counting: Pa
     assert (again["metric"], again["outcome"], again["notes"]) == ("instructions", "reproduced", [])
     assert again["measured"]["job_key"] == cell["job_key"] == again["published"]["job_key"]
     assert again["measured"]["time"] > again["published"]["time"]
+
+
+def test_a_search_counts_layers_once(counting: Path, tiny_tflite: Path) -> None:
+    meter = find_meter(Way("lab-board-armv8", metric="instructions"))
+    who = meter.identify()
+    assert (who.metric, who.provenance, who.abi) == ("instructions", "emulated", "armv8")
+    digest = sha256_file(tiny_tflite)
+    asked = [Piece(tiny_tflite, digest, "a-layer", warmup=1, runs=1, repeats=1)]
+    first = meter.measure(asked)
+    number = figure(first.measurements[digest])
+    assert number is not None
+    assert number[0] > 10_000
+    assert first.measurements[digest].provenance == "emulated"
+    assert meter.measure(asked).known == {digest}
+    with pytest.raises(BadInput, match="its times say nothing of hardware"):
+        find_meter(Way("lab-board-armv8")).identify()
