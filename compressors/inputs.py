@@ -46,8 +46,12 @@ class Inputs:
     origin: Given | None = None
 
 
-def gather(loaded: Loaded) -> Inputs:
+def gather(loaded: Loaded, *, judged: bool = False) -> Inputs:
     """Find and hash a recipe's files.
+
+    Args:
+        loaded: the recipe.
+        judged: networks will be judged on the held-out split, though no step of the recipe asks for it.
 
     Raises:
         BadInput: weights or a folder that are not given or not there, with the ``--set`` that gives them; data that is
@@ -56,7 +60,7 @@ def gather(loaded: Loaded) -> Inputs:
     recipe = loaded.recipe
     identities: dict[str, str] = {}
     begins = _begins(loaded, identities)
-    training, held_out = _training(recipe, loaded.path, identities)
+    training, held_out = _training(recipe, loaded.path, identities, judged)
     photos: tuple[LabelledPhoto, ...] = ()
     judging, judged_by = _judging(recipe, identities)
     if isinstance(judging, Photos) and recipe.data.evaluation is not None and recipe.data.evaluation.kind is None:
@@ -153,9 +157,11 @@ def works_on_files(step: Step) -> bool:
     return step.kind == "quantize" and step.qat is None
 
 
-def _training(recipe: Recipe, where: Path, identities: dict[str, str]) -> tuple[Subset, Subset] | tuple[None, None]:
+def _training(
+    recipe: Recipe, where: Path, identities: dict[str, str], judged: bool
+) -> tuple[Subset, Subset] | tuple[None, None]:
     section = recipe.data.training
-    if section is None or not needs_training_data(recipe):
+    if section is None or not (judged or needs_training_data(recipe)):
         return None, None
     if section.folder is None:
         raise BadInput(

@@ -136,7 +136,9 @@ def subject_of(
             where=str(loaded.path),
             hint=f"--model {loaded.parent.recipe.name if loaded.parent else 'a recipe without steps'}",
         )
-    stages = Stages(loaded.recipe, gather(loaded), progress, cache or Cache(home() / "cache" / "compress"), set())
+    section = loaded.recipe.data.training
+    inputs = gather(loaded, judged=section is not None and section.folder is not None)
+    stages = Stages(loaded.recipe, inputs, progress, cache or Cache(home() / "cache" / "compress"), set())
     trained = stages.build()
     if loaded.recipe.trains_float:
         trained = train(stages, trained)
