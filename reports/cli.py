@@ -162,6 +162,29 @@ def diff(before: str, after: str, device: str | None, gate: str | None, as_json:
         raise click.exceptions.Exit(1)
 
 
+@reports.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/report"),
+    show_default=True,
+    metavar="DIR",
+    help="Where to write sensitivity.svg and sensitivity.png.",
+)
+@reporting_options
+def sensitivity(file: Path, out: Path, as_json: bool) -> None:
+    """Draw the curves of a sensitivity.json: top-1 while one group of channels after the other is pruned."""
+    from reports.curvefile import draw
+
+    written = [str(path) for path in draw(file, out)]
+    if as_json:
+        print_json({"files": written})
+        return
+    for path in written:
+        click.echo(path)
+
+
 def main() -> NoReturn:
     """Entry point of the console command."""
     run(reports, "reports")

@@ -204,9 +204,11 @@ class Sensitivity:
 
 
 def sensitivity(title: str, record: object) -> Sensitivity:
-    """The curves of a sensitivity file: ``{"groups": {name: [[ratio, top1], ...]}, "base": top1}``.
+    """The curves of a ``sensitivity.json``, as a search writes it.
 
-    Ratios are shares of channels removed (0..1), accuracies in percent. Anything beside these keys is left alone.
+    ``{"baseline": top1, "curves": [{"group": name, "ratios": [...], "accuracies": [...]}, ...]}``, every number in
+    0..1; or ``{"base": top1, "groups": {name: [[ratio, top1], ...]}}`` with top1 in percent. Ratios are shares of
+    channels removed. Anything beside these keys is left alone.
 
     Args:
         title: what the file is of.
@@ -215,18 +217,39 @@ def sensitivity(title: str, record: object) -> Sensitivity:
     Raises:
         ValueError: it has another shape.
     """
-    if not isinstance(record, dict) or not isinstance(record.get("groups"), dict):
-        raise ValueError("no 'groups' with curves")
-    base = _number(record.get("base"), "base")
+    if not isinstance(record, dict):
+        raise ValueError("not an object with curves")
+    if "curves" in record:
+        base, groups, percent = _number(record.get("baseline"), "baseline"), _pairs(record["curves"]), 100.0
+    else:
+        base, groups, percent = _number(record.get("base"), "base"), record.get("groups"), 1.0
+    if not isinstance(groups, dict):
+        raise ValueError("no 'curves' and no 'groups'")
+    base *= percent
     curves = []
-    for name, points in sorted(record["groups"].items()):
+    for name, points in sorted(groups.items()):
         if not isinstance(points, list) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in points):
             raise ValueError(f"group {name!r}: not a list of [ratio, top1]")
-        dots = sorted((_number(x, f"group {name!r}"), _number(y, f"group {name!r}")) for x, y in points)
+        dots = sorted((_number(x, f"group {name!r}"), percent * _number(y, f"group {name!r}")) for x, y in points)
         curves.append(Line(str(name), tuple(Dot(x, y) for x, y in dots)))
     if not any(curve.points for curve in curves):
         raise ValueError("no group has a point")
     return Sensitivity(title, base, tuple(curves))
+
+
+def _pairs(curves: object) -> dict[str, object]:
+    """Curves as a mapping from group to [ratio, top1] pairs."""
+    if not isinstance(curves, list):
+        raise ValueError("'curves' is no list")
+    found: dict[str, object] = {}
+    for curve in curves:
+        parts = [curve.get(key) for key in ("group", "ratios", "accuracies")] if isinstance(curve, dict) else []
+        match parts:
+            case [str(name), list(ratios), list(accuracies)] if len(ratios) == len(accuracies) and name not in found:
+                found[name] = [list(pair) for pair in zip(ratios, accuracies, strict=True)]
+            case _:
+                raise ValueError("a curve without a group of its own, ratios and as many accuracies")
+    return found
 
 
 def _number(value: object, where: str) -> float:
@@ -260,7 +283,8 @@ def costs(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
                     front=False,
                 )
             )
-        if points:
+        # One point shows nothing that its row does not.
+        if len(points) > 1:
             found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", "MACs (M)", tuple(points))))
     return found
 
@@ -285,3 +309,13 @@ def histories(told: Mapping[str, Sequence[Past]], cells: Sequence[Measurement]) 
             alike = f" {cell_id(cell)[:4]}" if names[cell.model] > 6 else ""
             drawn.append(Line(f"{cell.model} {place}{alike}", tuple(dots)))
     return drawn
+
+
+def most_moved(lines: Sequence[Line], most: int) -> list[Line]:
+    """The lines whose largest value is most times their smallest, that one first: those worth a look."""
+
+    def moved(line: Line) -> float:
+        values = [point.y for point in line.points]
+        return max(values) / min(values) if min(values) > 0 else 0.0
+
+    return sorted(lines, key=lambda line: (-moved(line), line.name))[:most]

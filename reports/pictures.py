@@ -9,7 +9,7 @@ from pocketzoo.command import say
 from reports import drawings
 from reports.cells import DeviceKey
 from reports.folder import Folder, key_of
-from reports.render import plots
+from reports.render import curves, plots
 from reports.view import View
 
 # A picture of hundreds of models shows nothing, and takes gigabytes to draw.
@@ -45,6 +45,20 @@ def add(folder: Folder, view: View) -> Pictures:
         for abi, scaling in drawings.scalings(view, device):
             title = f"Latency by threads: {scaling.title}"
             draw(device, f"threads-{slug}-{abi}", title, scaling, lambda scaling=scaling: plots.scaling(scaling))  # type: ignore[misc]
+        for abi, cost in drawings.costs(view, device):
+            title = f"MACs against latency: {cost.title}"
+            draw(device, f"macs-latency-{slug}-{abi}", title, cost, lambda cost=cost: curves.cost(cost))  # type: ignore[misc]
+        cells = view.cells_of(device)
+        moved = drawings.most_moved(drawings.histories(view.material.history(cells), cells), curves.MOST_LINES)
+        if moved:
+            title = f"History: {view.title(device)}"
+            draw(
+                device,
+                f"history-{slug}",
+                title,
+                moved,
+                lambda moved=moved, title=title: curves.history(moved, title),  # type: ignore[misc]
+            )
         if len(view.cells_of(device)) > MOST_SPREADS:
             continue
         spreads = drawings.spreads(view, device)

@@ -28,7 +28,6 @@ def build(view: View, folder: Folder) -> None:
         folder: of the report; what is on disk under the same key is not drawn again.
     """
     placed = places(view)
-    counted = overview.counted(view)
     for name, data in _assets():
         folder.add(TOP + name, key_of("asset", data), lambda data=data: data)  # type: ignore[misc]
     stills = _stills(view, folder)
@@ -36,7 +35,7 @@ def build(view: View, folder: Folder) -> None:
     for script in scripts:
         folder.add(TOP + script.address, script.key, script.make)
     for page in [*pages, *_model_pages(view, placed), *_measurement_pages(view, placed)]:
-        folder.add(TOP + page.address, key_of(counted, page.key), partial(draw, page, {"counted": counted}))
+        folder.add(TOP + page.address, page.key, partial(draw, page))
 
 
 def _stills(view: View, folder: Folder) -> frozenset[str]:

@@ -82,8 +82,21 @@ def _measured(view: View, models: Address, cells: Address) -> Iterator[tuple[Sho
         )
 
 
+def _sizes() -> dict[tuple[str, str, str], str]:
+    """Sizes as printed, by document, model and strategy: a document often tells size and latency in two tables."""
+    found: dict[tuple[str, str, str], str] = {}
+    for table in figures.tables():
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                if column.holds == "size" and cell not in figures.EMPTY:
+                    found.setdefault((figures.whose(table), row.model, column.strategy or row.strategy), cell)
+    return found
+
+
 def _published(address: Address) -> Iterator[tuple[Shown, ...]]:
+    sizes = _sizes()
     for one in figures.latencies():
+        size = one.size or sizes.get((one.whose, one.model, one.strategy))
         top1 = Shown(one.accuracy or "", marks=("‡",), order=one.top1, second=True)
         yield (
             Shown(one.device),
@@ -93,8 +106,8 @@ def _published(address: Address) -> Iterator[tuple[Shown, ...]]:
             Shown(one.printed, marks=("‡published",), href=address(one.table), order=one.ms, second=True),
             Shown(one.abi) if one.abi else Shown("not told", empty=True),
             Shown(str(one.threads), order=float(one.threads)) if one.threads else Shown("not told", empty=True),
-            Shown(one.size, marks=("‡",), order=leading_number(one.size), second=True)
-            if one.size
+            Shown(size, marks=("‡",), order=leading_number(size), second=True)
+            if size
             else Shown("not published", empty=True),
             Shown("published", remark=one.whose),
         )

@@ -149,8 +149,7 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
         drawn = plots(view, device, places, address, stills)
         past = drawings.histories(told, cells)
         if past:
-            # The lines that changed most are those worth a look.
-            moved = sorted(past, key=lambda line: -_moved(line))[:8]
+            moved = drawings.most_moved(past, 8)
             title_ = f"History on {title}"
             drawn.append(figures.lines("history", title_, moved, "Time (UTC)", "Latency (ms)", times=True))
         return {
@@ -174,11 +173,6 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     )
     pages_ = [Page(address, "device.html", context, key), *all_models.further, *all_cells.further]
     return pages_, [*all_models.scripts, *all_cells.scripts]
-
-
-def _moved(line: drawings.Line) -> float:
-    values = [point.y for point in line.points]
-    return max(values) / min(values) if min(values) > 0 else 0.0
 
 
 def _with_links(grid: Grid, view: View, places: Places, page: str) -> Grid:

@@ -54,7 +54,7 @@ def trade(name: str, drawn: Trade, links: Mapping[str, str], still: str = "") ->
     ]
     front = sorted((p.latency_ms, p.accuracy) for p in drawn.points if p.front)
     best = [point.label for point in drawn.points if point.front]
-    says = f"{len(drawn.points)} models. " + (
+    says = f"{_models(len(drawn.points))}. " + (
         f"On the Pareto front: {', '.join(visible(label) for label in best[:12])}."
         if best
         else "None can be relied on."
@@ -86,7 +86,7 @@ def scaling(name: str, drawn: Scaling, still: str = "", most: int = 24) -> Figur
             }
         )
     left = len(drawn.groups) - len(groups)
-    says = f"{len(groups)} models" + (f"; {left} more are in the tables." if left else ".")
+    says = _models(len(groups)) + (f"; {left} more are in the tables." if left else ".")
     data = {"kind": "bars", "x": "Latency (ms)", "labels": [visible(label) for label, _ in groups], "series": series}
     return Figure(name, f"Latency by threads: {visible(drawn.title)}", says, data, still)
 
@@ -167,6 +167,10 @@ def ratios(name: str, title: str, table: Table, column: int, label: Sequence[int
     return Figure(name, visible(title), f"{len(rows)} speed-ups.", data)
 
 
+def _models(count: int) -> str:
+    return f"{count} {'model' if count == 1 else 'models'}"
+
+
 def _times(text: str) -> float | None:
     try:
         return float(text.rstrip("x×"))
@@ -178,5 +182,5 @@ def costs(name: str, drawn: Trade, links: Mapping[str, str], still: str = "") ->
     """MACs against latency, from :func:`reports.drawings.costs`."""
     made = trade(name, drawn, links, still)
     data = {**made.data, "x": "Latency (ms)", "y": "MACs (M)", "zero": True}
-    says = f"{len(drawn.points)} models. Models above the others compute more per millisecond."
+    says = f"{_models(len(drawn.points))}. Models above the others compute more per millisecond."
     return Figure(name, f"MACs against latency: {visible(drawn.title)}", says, data, still)

@@ -11,7 +11,7 @@ from reports import beside, documents, tables
 from reports.cells import believable
 from reports.pages import COMMANDS
 from reports.render.wording import MEANING
-from reports.site import choose, devices, figures, models, words
+from reports.site import choose, devices, figures, models
 from reports.site.grid import Grid, Heading, Shown, grid_of
 from reports.site.page import Context, Page, Script, fixed_page, long_table, part
 from reports.site.places import Places, slug
@@ -60,6 +60,7 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
         return {
             "title": "Models, measured",
             "section": "Overview",
+            "newest": max((cell.time for cell in material.measurements), default=""),
             "empty": not material.held and not material.measurements,
             "commands": COMMANDS,
             "tiles": [
@@ -280,14 +281,3 @@ def fixed() -> list[Page]:
         fixed_page("reading.html", "reading.html", {"title": "How to read it", "meaning": list(MEANING.items())}),
         fixed_page("licences.html", "licences.html", {"title": "Licences", "vendored": vendored}),
     ]
-
-
-def counted(view: View) -> str:
-    """What the site holds, for the foot of each page."""
-    held, cells = view.material.held, view.material.measurements
-    newest = max((cell.time for cell in cells), default="")
-    until = f", the newest of {newest}" if newest else ""
-    return (
-        f"{words.plural(len(held), 'model')}, {words.plural(len(view.devices), 'device')}, "
-        f"{words.plural(len(cells), 'measurement')}{until}."
-    )

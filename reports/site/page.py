@@ -84,13 +84,13 @@ def _visible(text: object) -> Markup:
     return escape(visible(str(text)))
 
 
-def draw(page: Page, common: Context) -> bytes:
-    """The page as HTML. ``common`` holds what every page shows."""
+def draw(page: Page) -> bytes:
+    """The page as HTML."""
     defaults: Context = {
         **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
         **{"page": page.address, "nav": NAV},
     }
-    context = {**defaults, **common, **page.context()}
+    context = {**defaults, **page.context()}
     return environment().get_template(page.template).render(context).encode()
 
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import io
+import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from pocketzoo.errors import BadInput
 from reports import drawings
-from reports.drawings import Bar, Point, Scaling, Spread, Trade
-from reports.render import plots
+from reports.cells import merge
+from reports.cli import reports
+from reports.drawings import Bar, Dot, Line, Point, Scaling, Spread, Trade
+from reports.render import curves, plots
 from reports.view import View
 from tests.reports.records import HOSTILE, LOCAL, material
 
-VIEW = View(material())
+MADE = material()
+# Without the model that is better than all others: the front would be it alone.
+VIEW = View(
+    merge(
+        [held for held in MADE.held if not held.artifact.name.startswith("amc-")],
+        [cell for cell in MADE.measurements if not cell.model.startswith("amc-")],
+    )
+)
 DEVICE = next(device for device in VIEW.devices if device.name == LOCAL.name)
 
 
@@ -96,3 +109,63 @@ def test_hostile_names_and_single_samples_are_drawn_as_text() -> None:
     ):
         ET.fromstring(picture["svg"])
         assert b"<script" not in picture["svg"]
+
+
+def history() -> list[Line]:
+    dots = tuple(Dot(1.79e9 + 86_400 * day, 20.0 + day, (19.5 + day, 20.7 + day), day != 2) for day in range(5))
+    return [Line(f"mobilenetv2 {number}", dots) for number in range(3)]
+
+
+def test_curves_and_costs_are_the_same_twice() -> None:
+    costs = Trade("t", "MACs (M)", (Point("a", "a", 5.0, (4.9, 5.2), 300.0, None, True, "✓", False),) * 2)
+    sensitivity = drawings.sensitivity("s", {"base": 70.0, "groups": {"conv1": [[0.5, 60.0], [0.1, 69.0]]}})
+    assert [(dot.x, dot.y) for dot in sensitivity.curves[0].points] == [(0.1, 69.0), (0.5, 60.0)]
+    for draw in (
+        lambda: curves.cost.__wrapped__(costs),
+        lambda: curves.history(history(), "History"),
+        lambda: curves.sensitivity(sensitivity),
+    ):
+        one = draw()
+        assert one == draw()
+        assert ET.fromstring(one["svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+        with Image.open(io.BytesIO(one["png"])) as image:
+            assert len(image.convert("L").getcolors(256) or []) > 8
+
+
+def test_the_curves_of_a_search_are_read_in_its_form() -> None:
+    record = {"baseline": 0.7, "curves": [{"group": "g", "ratios": [0.5], "accuracies": [0.6]}]}
+    drawn = drawings.sensitivity("s", record)
+    assert drawn.base == pytest.approx(70) and drawn.curves[0].points[0].y == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [], {}, {"base": 1, "groups": []}, {"base": "x", "groups": {}}, {"base": 1, "groups": {"a": [[1]]}},
+        {"base": 1, "groups": {}}, {"base": 1, "groups": {"a": [["x", 2]]}}, {"base": True, "groups": {"a": [[1, 2]]}},
+        {"baseline": 1, "curves": {}}, {"baseline": 1, "curves": [{"group": "a"}]},
+        {"baseline": 1, "curves": [{"group": "a", "ratios": [1], "accuracies": []}]},
+    ],
+)  # fmt: skip
+def test_a_file_without_curves_is_refused(record: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        drawings.sensitivity("s", record)
+
+
+def test_sensitivity_is_a_command(tmp_path: Path) -> None:
+    file = tmp_path / "sensitivity.json"
+    file.write_text('{"base": 70.0, "groups": {"conv1": [[0.1, 69.0], [0.5, 60.0]]}}')
+    done = CliRunner().invoke(reports, ["sensitivity", str(file), "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0
+    assert [Path(name).name for name in json.loads(done.stdout)["files"]] == ["sensitivity.svg", "sensitivity.png"]
+    file.write_text("{}")
+    with pytest.raises(BadInput, match="no sensitivity curves"):
+        CliRunner().invoke(reports, ["sensitivity", str(file)], catch_exceptions=False)
+
+
+def test_a_history_needs_two_rounds() -> None:
+    cells = list(VIEW.best.values())
+    told = VIEW.material.history(cells)
+    lines = drawings.histories(told, cells)
+    assert lines and all(len(line.points) > 1 for line in lines)
+    assert drawings.most_moved(history(), 2) == history()[:2]

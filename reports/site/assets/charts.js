@@ -246,8 +246,13 @@
 
     dots(data) {
       const sets = data.series.map(scatter);
+      const narrow = innerWidth < 560;
+      const label = (text) => {
+        const [first, ...rest] = (text || "").split(" · ");
+        return narrow && rest.length ? [first, rest.join(" ")] : text || "";
+      };
       return {
-        height: 90 + 26 * data.labels.length,
+        height: 90 + (narrow ? 34 : 26) * data.labels.length,
         data: { datasets: sets },
         options: base(
           {
@@ -257,7 +262,7 @@
                 reverse: true,
                 min: -0.5,
                 max: data.labels.length - 0.5,
-                ticks: { color: colour("ink"), stepSize: 1, autoSkip: false, callback: (v) => data.labels[v] || "" },
+                ticks: { color: colour("ink"), stepSize: 1, autoSkip: false, font: { size: narrow ? 10 : 12 }, callback: (v) => label(data.labels[v]) },
                 afterBuildTicks: (axis) => {
                   axis.ticks = data.labels.map((_, value) => ({ value }));
                 },

@@ -1,0 +1,211 @@
+"""The site's files: text stays text, the same material gives the same bytes, and only what changed is drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reports.build import build
+from reports.cells import Held, merge
+from reports.render import plots
+from reports.site import grid, places
+from reports.site.grid import Grid, Heading, Shown, cell_html, leading_number
+from reports.site.page import rows_script
+from reports.values import Missing, Text
+from reports.view import View
+from tests.reports.records import FLOAT, INT8, LOCAL, artifact, hostile, material, measurement, sha
+
+VENDORED = Path(grid.__file__).parent / "assets" / "vendor"
+
+
+class Reader(HTMLParser):
+    """Tags and text of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are what a build spends most time on; test_plots.py looks at them."""
+    monkeypatch.setattr(plots, "available", lambda: False)
+
+
+def test_the_same_material_gives_the_same_bytes_and_nothing_is_drawn_twice(tmp_path: Path) -> None:
+    first = build(material(), tmp_path / "a", kinds=("site",))
+    build(material(), tmp_path / "b", kinds=("site",))
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    again = build(material(), tmp_path / "a", kinds=("site",))
+    assert again.made == 0 and again.files == first.files
+
+
+def test_a_new_measurement_draws_its_pages_again_and_leaves_the_others(tmp_path: Path) -> None:
+    before = material()
+    build(before, tmp_path, kinds=("site",))
+    old = digest(tmp_path / "site")
+    other = artifact("squeezenet", 4_000_000)
+    after = merge([*before.held, Held(other, ("latest",))], [*before.measurements, measurement(other, 5.0)])
+    build(after, tmp_path, kinds=("site",))
+    new = digest(tmp_path / "site")
+    fresh = {name for name in new if name not in old}
+    assert {name.split("/")[0] for name in fresh} == {"models", "measurements"}
+    changed = {name for name in old if new[name] != old[name]}
+    # Lists, comparisons and the device; no page of another model, none of another measurement.
+    assert not any(name.startswith(("models/", "measurements/")) for name in changed)
+    assert {"index.html", "choose.html", "models.html", "devices.html", "compare.html"} <= changed
+    build(before, tmp_path, kinds=("site",))
+    assert digest(tmp_path / "site") == old
+
+
+def test_every_link_leads_to_a_file_of_the_site_and_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
+    build(material(), tmp_path, kinds=("site",))
+    site = tmp_path / "site"
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 50
+    for page in pages:
+        for tag, attributes in read(page).tags:
+            for name in ("href", "src"):
+                target = attributes.get(name)
+                if target is None or (tag == "a" and target.startswith("#")):
+                    continue
+                assert not re.match(r"[a-z]+:|//", target), (page, target)
+                assert (page.parent / target.split("#")[0]).resolve().is_file(), (page, target)
+            assert not any(name.startswith("on") for name in attributes), page
+
+
+def test_a_page_for_each_measurement_holds_every_sample(tmp_path: Path) -> None:
+    made = material()
+    build(made, tmp_path, kinds=("site",))
+    placed = places.places(View(made))
+    assert len({placed.cell(cell) for cell in made.measurements}) == len(made.measurements)
+    for cell in made.measurements:
+        text = read(tmp_path / "site" / placed.cell(cell)).text
+        for repeat in cell.repeats:
+            assert " ".join(map(str, repeat.samples_ns)) in text
+        assert cell.verdict.name in text
+
+
+def test_emulated_numbers_are_marked_wherever_they_stand(tmp_path: Path) -> None:
+    build(material(), tmp_path, kinds=("site",))
+    for name in ("choose.html", "compare.html", "models/mobilenetv2.html"):
+        html = (tmp_path / "site" / name).read_text(encoding="utf-8")
+        rows = [row for row in re.findall(r"<tr>.*?</tr>", html, re.DOTALL) if "lab-phone-armv8" in row]
+        assert rows and all("†emulated" in row for row in rows), name
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    build(hostile(), tmp_path, kinds=("site",))
+    for page in (tmp_path / "site").rglob("*.html"):
+        reader = read(page)
+        scripts = [attributes for tag, attributes in reader.tags if tag == "script"]
+        assert all("src" in attributes or attributes.get("type") == "application/json" for attributes in scripts)
+        assert "\u202e" not in reader.text and "\x1b" not in reader.text
+        assert not page.name.startswith(".") and re.fullmatch(r"[A-Za-z0-9._-]+", page.name)
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_a_cell_shows_any_text_as_text(text: str) -> None:
+    reader = Reader()
+    reader.feed(str(cell_html(Shown(text, remark=text, marks=(f"!{text}",), href="x.html"))))
+    assert [tag for tag, _ in reader.tags] == ["a", "span", "small"]
+    assert grid.visible(text) in reader.text
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
+def test_the_rows_of_a_script_are_those_of_the_table(texts: list[str]) -> None:
+    rows = tuple((Shown(text), Shown(str(number), order=float(number))) for number, text in enumerate(texts))
+    made = rows_script(Grid("t", "c", (Heading("a"), Heading("b")), rows)).decode()
+    brought = json.loads(made.split('["t"]=', 1)[1].rstrip(";\n"))
+    assert [[html for html, _ in row] for row in brought] == [[str(cell_html(cell)) for cell in row] for row in rows]
+
+
+@given(st.text(max_size=200), st.text(alphabet="0123456789abcdef", min_size=64, max_size=64))
+def test_file_names_are_plain(name: str, fingerprint: str) -> None:
+    device = msgspec.structs.replace(LOCAL, name=name or "x", fingerprint=fingerprint)
+    made = merge([], [measurement(FLOAT, 3.0, device=device, key=sha(name))])
+    placed = places.places(View(made))
+    for address in (*placed.devices.values(), *placed.cells.values()):
+        assert re.fullmatch(r"[a-z]+(?:/[0-9a-f]{2})?/[a-z0-9][a-z0-9.-]*\.html", address), address
+
+
+def test_names_that_look_alike_in_a_file_name_keep_a_page_each() -> None:
+    devices = [msgspec.structs.replace(LOCAL, name=name, fingerprint=sha(name)) for name in ("My Pi", "my-pi", "MY:PI")]
+    made = merge([], [measurement(FLOAT, 3.0, device=device) for device in devices])
+    placed = places.places(View(made))
+    assert len(set(placed.devices.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("70.18% (-0.81%)", 70.18), ("2.50x", 2.5), ("4.4MB", 4.4), ("1,282.81", 1282.81), ("-27.80%", -27.8),
+        ("MobileNetV1", None), ("3x3 conv", 3.0), ("50th", None), ("", None), ("-", None), ("66.052/35.8014", 66.052),
+    ],
+)  # fmt: skip
+def test_printed_figures_are_sorted_by_number(text: str, number: float | None) -> None:
+    assert leading_number(text) == number
+
+
+def test_missing_values_say_why_and_stand_last() -> None:
+    made = grid.shown(Missing("impossible: x86 CPU"), lambda _: "")
+    assert "impossible" in cell_html(made) and grid.order_text(made) == ""
+    assert grid.shown(Text("x", published=True), lambda _: "").second
+
+
+def test_no_page_passes_two_megabytes_with_many_models(tmp_path: Path) -> None:
+    held, cells = [], []
+    for number in range(400):
+        one = artifact(f"net{number:04}", 1_000_000 + number, top1=(50 + number % 40, 1000))
+        held.append(Held(one, ("latest",)))
+        cells.append(measurement(one, 1 + number / 100))
+    build(merge(held, cells), tmp_path, kinds=("site",))
+    site = tmp_path / "site"
+    assert max(path.stat().st_size for path in site.rglob("*.html")) < 2_000_000
+    assert (site / "models-models-2.html").is_file() and (site / "data" / "models-models.js").is_file()
+    assert "Rows 301 to 400 of 400" in read(site / "models-models-2.html").text
+
+
+def test_models_that_were_not_measured_are_listed_with_what_to_do(tmp_path: Path) -> None:
+    build(merge([Held(INT8, ())], []), tmp_path, kinds=("site",))
+    text = read(tmp_path / "site" / "models" / "mobilenetv2-quant.html").text
+    assert "Not measured yet" in text and f"mobilenetv2-quant@sha256:{INT8.digest}" in text
+    build(merge([], []), tmp_path / "empty", kinds=("site",))
+    assert "compress list" in read(tmp_path / "empty" / "site" / "index.html").text
+
+
+def test_vendored_libraries_are_as_their_authors_released_them() -> None:
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(VENDORED.glob("*.js"))}
+    assert found == {
+        "chart.umd.min.js": "87364cc2b2a76a6684929e7d6b80b18a897794db38400caff1fcf1791c6925d2",
+        "dataTables.min.js": "38017a5586acd9c6eb6bbfe8b6938e1a25bdc717c5acfcb07e0c9d663282c59d",
+    }
+    assert sum(path.stat().st_size for path in VENDORED.iterdir()) < 350_000
+    for name in ("chart", "dataTables"):
+        assert "MIT License" in (VENDORED / f"{name}.LICENSE.txt").read_text(encoding="utf-8")
