@@ -75,6 +75,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.kills
 	$(BIN)/python -m benchmarks.hub_publishers
 	$(BIN)/python -m benchmarks.results_scale
+	$(BIN)/python -m benchmarks.reports_scale
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.side_by_side
 	$(BIN)/python -m benchmarks.overhead

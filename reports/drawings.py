@@ -219,6 +219,7 @@ def sensitivity(title: str, record: object) -> Sensitivity:
     """
     if not isinstance(record, dict):
         raise ValueError("not an object with curves")
+    groups: object
     if "curves" in record:
         base, percent = _number(record.get("baseline"), "baseline"), 100.0
         groups: object = _pairs(record["curves"])

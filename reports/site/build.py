@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from reports import drawings, figures
-from reports.cells import CELL_ID, DeviceKey, device_of
+from reports.cells import CELL_ID, device_of
 from reports.folder import Folder, key_of
 from reports.render import plots
 from reports.site import devices, measurements, models, overview
@@ -18,6 +18,7 @@ from reports.view import View
 from zoo.measurement import Measurement
 
 TOP = "site/"
+AT_ONCE = 128  # measurements whose samples are in memory
 
 
 def build(view: View, folder: Folder) -> None:
@@ -108,16 +109,31 @@ def _line(view: View, digest: str, placed: Places) -> list[object]:
 
 def _measurement_pages(view: View, placed: Places) -> Iterator[Page]:
     titles = {device: view.title(device) for device in view.devices}
-    for cell in sorted(view.material.measurements, key=lambda c: (c.job_key, c.time)):
-        device = device_of(cell)
-        key = key_of("measurement", cell, titles.get(device), _neighbours(cell, view, placed))
-        yield Page(placed.cell(cell), "measurement.html", partial(_measured, cell, titles, view, placed), key)
+    cells = sorted(view.material.measurements, key=lambda c: (c.job_key, c.time))
+    reader = _Reader(view, cells)
+
+    def context(number: int) -> Context:
+        whole = reader.whole(number)
+        return measurements.context(whole, titles[device_of(whole)], placed)
+
+    for number, cell in enumerate(cells):
+        key = key_of("measurement", cell, titles[device_of(cell)], _neighbours(cell, view, placed))
+        yield Page(placed.cell(cell), "measurement.html", partial(context, number), key)
 
 
-def _measured(cell: Measurement, titles: Mapping[DeviceKey, str], view: View, placed: Places) -> Context:
-    """Samples are read for the one page that is drawn: none of the others is in memory."""
-    (whole,) = view.material.whole([cell])
-    return measurements.context(whole, titles.get(device_of(cell), cell.device.name), placed)
+class _Reader:
+    """Measurements with their samples, read some at a time as their pages are drawn one after the other."""
+
+    def __init__(self, view: View, cells: Sequence[Measurement]) -> None:
+        self._view, self._cells = view, cells
+        self._first, self._held = 0, tuple[Measurement, ...]()
+
+    def whole(self, number: int) -> Measurement:
+        """One of the cells, by its place."""
+        if not self._first <= number < self._first + len(self._held):
+            self._first = number
+            self._held = tuple(self._view.material.whole(self._cells[number : number + AT_ONCE]))
+        return self._held[number - self._first]
 
 
 def _neighbours(cell: Measurement, view: View, placed: Places) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ NAV = (
     ("compare.html", "Compare"),
     ("published.html", "Published"),
 )
+SCRIPT_ROWS = 3000  # of a long table in one script; about a megabyte
 FURTHER = 7  # links to pages of a long table, besides the first and the last
 
 
@@ -137,7 +138,15 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
         return Long(part(grid, none=none or "Nothing yet."))
     stem = address.removesuffix(".html")
     addresses = [address, *(f"{stem}-{grid.name}-{number}.html" for number in range(2, len(pieces) + 1))]
-    script = f"data/{stem.replace('/', '-')}-{grid.name}.js"
+    starts = range(0, len(grid.rows), SCRIPT_ROWS)
+    scripts = tuple(
+        Script(
+            f"data/{stem.replace('/', '-')}-{grid.name}-{number}.js",
+            key_of(rows := replace(grid, rows=grid.rows[start : start + SCRIPT_ROWS])),
+            partial(rows_script, rows),
+        )
+        for number, start in enumerate(starts, 1)
+    )
     total, size = len(grid.rows), len(pieces[0].rows)
     # What a column is sorted by is told by all of its rows, not by those of one page.
     numbers = [numeric(grid, position) for position in range(len(grid.columns))]
@@ -149,7 +158,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
             first=number * size + 1,
             last=number * size + len(pieces[number].rows),
             total=total,
-            script=relative(script, address),
+            script=" ".join(relative(script.address, address) for script in scripts),
             pages=list(_page_links(addresses, number)),
         )
         for column, is_number in zip(made["columns"], numbers, strict=True):
@@ -169,7 +178,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
         )
         for number in range(1, len(pieces))
     )
-    return Long(piece(0), further, (Script(script, key_of(grid), partial(rows_script, grid)),))
+    return Long(piece(0), further, scripts)
 
 
 def _page_links(addresses: Sequence[str], here: int) -> Iterator[tuple[str, str]]:
@@ -189,4 +198,4 @@ def rows_script(grid: Grid) -> bytes:
     """Every row of a table as a script: pages opened from disk may not fetch, but may load scripts."""
     rows = [[[str(cell_html(cell)), order_text(cell)] for cell in row] for row in grid.rows]
     body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-    return f"(window.pocketzooRows=window.pocketzooRows||{{}})[{json.dumps(grid.name)}]={body};\n".encode()
+    return f"window.pocketzooRows({json.dumps(grid.name)},{body});\n".encode()

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from reports.cells import DeviceKey, cell_id, split_name
+from reports.cells import DeviceKey, cell_id
 from reports.view import View
-from zoo.artifact import Artifact
 from zoo.measurement import Measurement
 
 _PLAIN = re.compile(r"[^a-z0-9.]+")
@@ -94,9 +93,3 @@ def _free(folder: str, name: str, digest: str, taken: set[str], *, always: bool 
 def relative(address: str, page: str) -> str:
     """An address as a page links to it: both from the top of the site. Empty stays empty."""
     return "../" * page.count("/") + address if address else ""
-
-
-def model_title(artifact: Artifact) -> tuple[str, str]:
-    """A model's name and its strategy in words; the strategy of a model as it was trained is empty."""
-    model, strategy = split_name(artifact.name)
-    return model, "" if strategy == "none" else strategy
