@@ -70,6 +70,12 @@ def test_any_deals_to_what_fits_shortest_queue_first() -> None:
     assert raised.value.detail == ("offered: a on one, b on one, d on one",)
 
 
+@pytest.mark.parametrize("text", ["soc", "colour=red", "soc=", "soc=a,soc=b", ""])
+def test_a_wish_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="--any does not take"):
+        offers.parse_wish(text)
+
+
 def test_a_device_that_is_not_offered_is_told_with_the_reason() -> None:
     error = offers.NobodyOffers(["c"], [offer("c", reason="temperature: 61 C"), offer("d")])
     assert error.detail == ("c on one is not offered: temperature: 61 C", "offered: d on one")
