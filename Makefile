@@ -77,6 +77,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.zoo_kills_remote
 	$(BIN)/python -m benchmarks.zoo_scale
 	$(BIN)/python -m benchmarks.zoo_kills
+	$(BIN)/python -m benchmarks.compressing
+	$(BIN)/python -m benchmarks.foreign_quantization
 
 clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
