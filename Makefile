@@ -85,6 +85,8 @@ bench: demo
 	$(BIN)/python -m benchmarks.zoo_kills
 	$(BIN)/python -m benchmarks.results_writers
 	$(BIN)/python -m benchmarks.farm
+	$(BIN)/python -m benchmarks.compressing
+	$(BIN)/python -m benchmarks.foreign_quantization
 
 # State of their own, so that a study does not fill the user's zoo.
 results-quant: $(VENV)/.installed

@@ -52,6 +52,11 @@ class Case:
     weights: str
     keep: tuple[str, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, str, str]:
+        """As its row says it."""
+        return self.scheme + (" (depthwise in float)" if self.keep else ""), f"per {self.weights}", self.ranges
+
     def settings(self) -> list[str]:
         """For ``compress run``."""
         found = [f"steps.0.{key}={getattr(self, key)}" for key in ("scheme", "ranges", "weights")]
@@ -66,6 +71,16 @@ def cases() -> list[Case]:
         Case(*c) for c in product(("dynamic-int8", "weight-only-int8"), ("min-max", "mse", "octav"), granularities)
     ]
     return quick + [Case(*choice) for choice in product(STATIC, RANGES, granularities)]
+
+
+def before(path: Path, crops: int, versions: dict[str, str]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The rows an interrupted run with these crops and packages has left behind."""
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if (found["crops"], found["versions"]) != (crops, versions):
+        return {}
+    return {(row["scheme"], row["weights"], row["ranges"]): row for row in found["rows"]}
 
 
 def settings_of(data: Path) -> list[str]:
@@ -94,11 +109,7 @@ def best(file: Path, data: Path, how: Preprocessing) -> list[int]:
 
 def measured(case: Case, loaded: Loaded, exact: list[int], data: Path, cache: StageCache) -> dict[str, Any]:
     """One row: what the file of this case is worth."""
-    row: dict[str, Any] = {
-        "scheme": case.scheme + (" (depthwise in float)" if case.keep else ""),
-        "weights": f"per {case.weights}",
-        "ranges": case.ranges,
-    }
+    row: dict[str, Any] = dict(zip(("scheme", "weights", "ranges"), case.named, strict=True))
     progress = OnStderr()
     try:
         made = compress(loaded, progress, cache)[-1]
@@ -190,7 +201,11 @@ def main() -> int:
         f"top-1 with 95 % Wilson interval on {top1.samples} labelled photos; agreement with float on {len(exact)} "
         f"inputs; seeds {seeds}; values left to channels with one scale per tensor: {json.dumps(reason)}"
     )
+    kept = before(options.out, options.crops, made.artifact.versions)
     for case in wanted:
+        if case.named in kept:
+            rows.append(kept[case.named])
+            continue
         loaded = load("mobilenetv2-quant", [*given, *case.settings(), f"data.calibration.crops={options.crops}"])
         rows.append(measured(case, loaded, exact, options.data, cache))
         record = {"machine": machine(), "versions": made.artifact.versions, "seeds": seeds, "weights": WEIGHTS,

@@ -6,18 +6,12 @@ REF is the zoo's own grammar, ``[remote/]name[:tag|@sha256:...]``; what is not i
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pocketzoo.errors import BadInput, WorkFailed
-from pocketzoo.files import sha256_file
+from pocketzoo.errors import BadInput
 from zoo.artifact import Artifact
-
-if TYPE_CHECKING:
-    from compressors.cache import Finished, Result
-    from compressors.stages import Stages
 
 PREFIX = "zoo:"
 CHECKPOINTS = ("safetensors",)
@@ -142,26 +136,6 @@ def check_input(given: Given, crop: int, channels: int, where: str) -> None:
             where=where,
             hint="check preprocessing.crop and the number of values of preprocessing.mean",
         )
-
-
-def take(stages: Stages, given: Given) -> Finished:
-    """The stage that a network's build, training and export are for others: the file, as the zoo has it."""
-    from compressors.stages import FILE, size_note
-
-    def work(folder: Path) -> Result:
-        target = folder / FILE
-        shutil.copyfile(given.file, target)
-        if sha256_file(target) != given.artifact.digest:
-            raise WorkFailed(
-                f"the stored file of {given.artifact.name} is damaged",
-                where=str(given.file),
-                hint=f"zoo verify {given.artifact.name}",
-            )
-        return {"bytes": target.stat().st_size}
-
-    done = stages.stage("take from the zoo", {"file": given.artifact.digest}, work, size_note)
-    stages.notes.append(f"made from {given.reference.removeprefix(PREFIX)}, taken as it is")
-    return done
 
 
 def _pulled(text: str) -> Given:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from compressors import processes
 from compressors.cache import Finished, StageCache
-from compressors.given import Given, take
+from compressors.given import Given
 from compressors.inputs import Inputs, gather
 from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
 from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.stages import FILE, StageReport, Stages, versions
+from compressors.taking import take
 from pocketzoo import __version__
 from pocketzoo.errors import BadInput
 from pocketzoo.home import home

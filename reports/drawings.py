@@ -222,7 +222,7 @@ def sensitivity(title: str, record: object) -> Sensitivity:
     groups: object
     if "curves" in record:
         base, percent = _number(record.get("baseline"), "baseline"), 100.0
-        groups: object = _pairs(record["curves"])
+        groups = _pairs(record["curves"])
     else:
         base, percent = _number(record.get("base"), "base"), 1.0
         groups = record.get("groups")

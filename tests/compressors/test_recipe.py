@@ -78,7 +78,6 @@ def test_set_reaches_the_parent_where_it_has_the_section(tmp_path: Path, monkeyp
         ("seed=[", "not a YAML value"),
         ("preprocessing.std=[1, 0, 1]", "each must be above 0"),
         ("preprocessing.mean=[123.7, 116.3, 103.5]", "divide mean and std by 255"),
-        ("steps.0.max_drop=1", "max_drop is judged on the held-out part of data.training"),
         ("data.evaluation.pattern=(", "not a regular expression"),
         ("data.evaluation.pattern=abc", "a group called label"),
         ("data.calibration.scale=[0.5, 0.1]", "0 < first <= second"),
