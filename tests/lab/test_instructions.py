@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,20 @@ def counting(lab: Path) -> Path:
 
 def count(home: Path, device: str, model: Path, name: str, *options: str) -> dict[str, Any]:
     """One cell of ``harness run --metric instructions``."""
-    assert command("zoo", "add", str(model), "--name", name, home=home).returncode == 0
-    argv = ["--device", device, "--model", name, "--metric", "instructions", "--json", *options]
+    return count_each(home, device, {name: model}, *options)[name]
+
+
+def count_each(home: Path, device: str, models: Mapping[str, Path], *options: str) -> dict[str, dict[str, Any]]:
+    """A cell for each model, of one command: emulated, each opening and probing of a device takes seconds."""
+    for name, model in models.items():
+        assert command("zoo", "add", str(model), "--name", name, home=home).returncode == 0
+    named = [part for name in models for part in ("--model", name)]
+    argv = ["--device", device, *named, "--metric", "instructions", "--json", *options]
     done = command("harness", "run", *argv, home=home)
     assert done.returncode == 0, done.stderr
-    (cell,) = json.loads(done.stdout)
-    return dict(cell)
+    cells = json.loads(done.stdout)
+    assert sorted(cell["model"] for cell in cells) == sorted(models)
+    return {cell["model"]: cell for cell in cells}
 
 
 @pytest.mark.parametrize(("device", "abi"), [("lab:snapdragon855", "armv8"), ("lab-board-armv7", "armv7")])
@@ -55,8 +64,9 @@ def test_processes_count_alike(counting: Path, tiny_tflite: Path, device: str, a
     assert cell["output_check"]["outcome"] == "agrees"
     assert "QEMU" in found["CPU model"]["says"]
     assert "Cortex" in found["kernels"]["says"]
-    again = count(counting, device, tiny_tflite, "tiny-counted", "--fresh", "--repeats", "1")
-    assert abs(again["instructions"]["median"] / cell["instructions"]["median"] - 1) < SAME
+    if device == "lab:snapdragon855":  # the board counts again below, where what was published is measured again
+        again = count(counting, device, tiny_tflite, "tiny-counted", "--fresh", "--repeats", "1")
+        assert abs(again["instructions"]["median"] / cell["instructions"]["median"] - 1) < SAME
     shown = command("harness", "results", "--model", "tiny-counted", "--device", device, home=counting)
     assert ", INSTRUCTIONS, EMULATED, " in shown.stdout
     assert "a count, not a time" in shown.stdout
@@ -88,9 +98,9 @@ def convolutions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_the_identity_decides_and_a_forecast_comes_of_it(counting: Path, convolutions: dict[str, Path]) -> None:
     counts = {
-        (device, name): count(counting, f"lab:{device}", file, name, "--repeats", "1")["instructions"]["median"]
+        (device, name): cell["instructions"]["median"]
         for device in ("snapdragon835", "snapdragon855")
-        for name, file in convolutions.items()
+        for name, cell in count_each(counting, f"lab:{device}", convolutions, "--repeats", "1").items()
     }
     # The 855 has the dot product, which does four multiplications in one instruction; the 835 has not.
     assert counts["snapdragon855", "mobilenetv1-quant"] < 0.7 * counts["snapdragon835", "mobilenetv1-quant"]
