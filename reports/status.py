@@ -70,7 +70,7 @@ def _lines(table: PublishedTable, number: int, row: PublishedRow) -> list[Line]:
             " ".join(label),
             row.model,
             strategy,
-            method,
+            table.recipes.get(method, method) if method else None,
             row.device,
             tuple(told),
             times,
@@ -87,22 +87,27 @@ def _is_figure(holds: str) -> bool:
 def recipes_for(line: Line, known: Collection[str]) -> tuple[str, ...]:
     """The recipes of a line among the known ones: those on its own data, then the twins on small data."""
     models = (line.model, f"{_DATASET.sub('', line.model)}-fashion")
-    return tuple(name for model in models for name in sorted(known) if _is_recipe(line, model, name))
+    # Where our other name for a strategy has no recipe of this model, its own has: mobilenetv2-quant is post-training.
+    for suffix in dict.fromkeys((line.suffix, line.strategy)):
+        found = tuple(name for model in models for name in sorted(known) if _is_recipe(line, suffix, model, name))
+        if found:
+            return found
+    return ()
 
 
-def _is_recipe(line: Line, model: str, name: str) -> bool:
+def _is_recipe(line: Line, suffix: str, model: str, name: str) -> bool:
     if line.strategy == "none":
         return name == model
     if not name.startswith(f"{model}-"):
         return False
     rest = name.removeprefix(f"{model}-")
     if line.method is None:
-        return rest == line.suffix
+        return rest == suffix
     parts = _TIMES.findall(rest)
     if parts and line.times is not None and abs(float(parts[0]) / line.times - 1) > 0.02:
         return False
     plain = rest.replace("_", "-")
-    return (plain == line.suffix or plain.startswith(line.suffix)) and line.method in plain
+    return plain.startswith(suffix) and plain.endswith(f"-{line.method}")
 
 
 def status(view: View, tables: Sequence[PublishedTable], known: Collection[str]) -> list[Table]:

@@ -91,9 +91,9 @@ class PublishedRow(Section):
 class PublishedTable(Section):
     """One table of a document.
 
-    ``recipes`` says how our recipes call a strategy of this document, where that is another name: ``quant`` of PaddleX
-    is made after training (``quant-post``), that of PocketFlow by uniform training (``quant-uniform``). ``method`` is
-    that of every row that names none.
+    ``recipes`` says how our recipes call a strategy or a method of this document, where that is another name: ``quant``
+    of PaddleX is made after training (``quant-post``), that of PocketFlow by uniform training (``quant-uniform``).
+    ``method`` is that of every row that names none.
     """
 
     table: str
