@@ -139,9 +139,19 @@ def _describe(problem: Any, tree: CommentedMap, model: type[BaseModel], where: s
     path = _in_tree(tree, problem["loc"])
     line = line_of(tree, path) or (tree.lc.line + 1 if hasattr(tree, "lc") else None)
     place = f"{where}:{line}" if line else where
-    key = _dotted((*at, *path))
     kind = problem["type"]
-    if kind == "extra_forbidden":
+    if kind in ("union_tag_invalid", "union_tag_not_found"):  # of a tagged union: the key is meant, not its section
+        path = (*path, problem["ctx"]["discriminator"].strip("'"))
+        line = line_of(tree, path) or line
+        place = f"{where}:{line}" if line else where
+    key = _dotted((*at, *path))
+    if kind == "union_tag_not_found":
+        text = "missing"
+    elif kind == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in problem["ctx"]["expected_tags"].split(",")]
+        close = did_you_mean(str(problem["ctx"]["tag"]), known)
+        text = f"no {problem['ctx']['tag']!r}; {close or 'known: ' + ', '.join(known)}"
+    elif kind == "extra_forbidden":
         allowed = _allowed_keys(model, problem["loc"][:-1])
         close = did_you_mean(str(path[-1]), allowed)
         text = f"unknown key; {close}" if close else "unknown key"

@@ -141,7 +141,7 @@ def test_sparse_learning_and_rounds_of_global_pruning(run: Callable[..., list[Pr
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("    target: {macs: 99.99}\n", "target MACs -99.99 % cannot be reached"),
+        ("    target: {macs: 97}\n    keep: [stem.0]\n", "target MACs -97 % cannot be reached"),
         ("    target: {macs: 50}\n    round_to: 16\n", "cannot be reached within 1 %"),
         ("    target: {macs: 50}\n    keep: ['*']\n", "nothing in this network can be pruned"),
         ("    protocol: channels\n    channels: {stem.0: 16}\n", "nothing was removed"),

@@ -109,12 +109,12 @@ def test_unknown_recipes(name: str, said: str) -> None:
 
 
 def test_every_mistake_in_a_file_is_told_with_its_line(recipes: Callable[..., Path]) -> None:
-    path = recipes(steps="  - kind: prune\n  - kind: quantize\n    sceme: x\n")
+    path = recipes(steps="  - kind: shrink\n  - kind: quantize\n    sceme: x\n")
     with pytest.raises(BadInput) as caught:
         load(str(path))
     text = caught.value.as_text()
     assert "2 mistakes in small-quant.yaml" in text
-    assert f"{path}:8: steps[0].kind: input should be 'quantize', found 'prune'" in text
+    assert f"{path}:8: steps[0].kind: no 'shrink'; known: quantize, prune" in text
     assert f"{path}:10: steps[1].sceme: unknown key; did you mean scheme?" in text
 
 
