@@ -44,13 +44,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Study:
-    """The lines, in the order of the table; ``budget`` is told above it."""
+    """The lines, in the order of the table; ``budget`` is told above it, ``remarks`` below."""
 
     name: str
     title: str
     budget: str
     lines: tuple[Line, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    remarks: str = ""
     more_columns: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
 
     @property
@@ -127,9 +128,9 @@ def timed(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         found[ours] = {
             "ratio": one["ratio"],
             "ratio_ci95": one["ratio_ci95"],
-            "verdicts": sorted({one[side]["verdict"]["name"] for side in ("first", "second")}),
-            "ms": one["second"]["summary"]["median_ms"],
-            "against_ms": one["first"]["summary"]["median_ms"],
+            "verdicts": sorted({one[side]["verdict"] for side in ("first", "second")}),
+            "ms": one["second"]["median_ms"],
+            "against_ms": one["first"]["median_ms"],
         }
     return found
 
@@ -226,10 +227,11 @@ def save(study: Study, document: dict[str, Any]) -> None:
     ]
     if document["latency"]:
         timed_on = document["latency_machine"]
-        verdicts = [name for found in document["latency"].values() for name in found["verdicts"]]
-        others = sum(name != "valid" for name in verdicts)
+        others = sum(found["verdicts"] != ["valid"] for found in document["latency"].values())
         lines += [
             f"Latency: `harness run` on the same machine at one thread, {REPEATS} repeats, "
             f"{timed_on['date']}; {others} of {len(document['latency'])} comparisons had a cell that was not valid.",
         ]
+    if study.remarks:
+        lines += ["", study.remarks]
     write_atomically(study.page, ("\n".join(lines) + "\n").encode())
