@@ -117,7 +117,7 @@ def train(rounds: int, images: int) -> None:
     from compressors.data.dataset import drawn, hold_out
     from compressors.data.sources import open_dataset
     from compressors.progress import Silent
-    from compressors.sections import Train
+    from compressors.train_section import Train
     from compressors.train.loop import Task
     from compressors.train.loop import train as run
     from zoo.artifact import Preprocessing
@@ -152,7 +152,7 @@ def train(rounds: int, images: int) -> None:
                 inputs = torch.from_numpy(batch.images).reshape(-1, 1, 28, 28)
                 loss = torch.nn.functional.cross_entropy(network(inputs), torch.from_numpy(batch.labels))
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             network.eval()
             with torch.no_grad():

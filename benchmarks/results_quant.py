@@ -38,12 +38,12 @@ STUDY = Study(
         "weights, order and augmentation."
     ),
     remarks=(
-        "These networks take 0.05 to 0.3 ms, so a few microseconds of difference between processes make a cell unstable;\n"
-        "the ratios are several times as large. Full int8 is faster than float. Dynamic range (activations abs_max, which\n"
-        "the runtime quantizes at every layer while running) is faster for ResNet-20 and slower for MobileNetV1, whose\n"
-        "depthwise layers do little work for what is quantized. Files are more than a quarter of float's: at this size\n"
-        "scales, names and the graph weigh. Training with fake quantization is one epoch more than the float network had,\n"
-        "which is why it can end above it."
+        "These networks take 0.05 to 0.3 ms, so a few microseconds of difference between processes make a cell\n"
+        "unstable; the ratios are several times as large. Full int8 is faster than float. Dynamic range\n"
+        "(activations abs_max, which the runtime quantizes at every layer while running) is faster for ResNet-20\n"
+        "and slower for MobileNetV1, whose depthwise layers do little work for what is quantized. Files are more\n"
+        "than a quarter of float's: at this size scales, names and the graph weigh. Training with fake\n"
+        "quantization is one epoch more than the float network had, which is why it can end above it."
     ),
     lines=(*lines_of("mobilenetv1-fashion"), *lines_of("resnet20-fashion")),
 )
