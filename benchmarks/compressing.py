@@ -117,9 +117,9 @@ def train(rounds: int, images: int) -> None:
     from compressors.data.dataset import drawn, hold_out
     from compressors.data.sources import open_dataset
     from compressors.progress import Silent
-    from compressors.train_section import Train
     from compressors.train.loop import Task
     from compressors.train.loop import train as run
+    from compressors.train_section import Train
     from zoo.artifact import Preprocessing
 
     how = Preprocessing(resize=None, crop=28, mean=(0.286,), std=(0.353,))
