@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -60,12 +61,16 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
         return {
             "title": "Models, measured",
             "section": "Overview",
-            "newest": max((cell.time for cell in material.measurements), default=""),
+            "newest": _minute(max((cell.time for cell in material.measurements), default="")),
             "empty": not material.held and not material.measurements,
             "commands": COMMANDS,
             "tiles": [
                 (f"{len(material.held):,}", "models in the zoo", "models.html"),
-                (f"{len(view.devices):,}", "devices measured", "devices.html"),
+                (
+                    f"{len(view.devices):,}",
+                    "device measured" if len(view.devices) == 1 else "devices measured",
+                    "devices.html",
+                ),
                 (f"{len(material.measurements):,}", f"measurements, {good:,} valid", "choose.html"),
                 (f"{sum(len(t.rows) for t in published):,}", "published rows beside them", "published.html"),
             ],
@@ -77,6 +82,14 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
         }
 
     return fixed_page("index.html", "index.html", context())
+
+
+def _minute(time: str) -> str:
+    """``2026-11-21 15:15 UTC`` of a measurement's time; whatever it is where it is no time."""
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return time
 
 
 def choosing(view: View, places: Places) -> Pages:

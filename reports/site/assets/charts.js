@@ -313,6 +313,9 @@
 
     lines(data) {
       const day = (value) => new Date(value).toISOString().replace("T", " ").slice(0, 16);
+      const times = data.series.flatMap((set) => set.points.map((p) => p.x));
+      const within = Math.max(...times) - Math.min(...times) < 48 * 3600 * 1000; // days would all be the same
+      const tick = (value) => (within ? day(value).slice(5) : day(value).slice(0, 10));
       return {
         data: {
           datasets: data.series.map((set, number) => ({
@@ -333,7 +336,7 @@
             scales: {
               x: scale(data.x, {
                 type: "linear",
-                ticks: { color: colour("soft"), maxTicksLimit: 7, maxRotation: 0, callback: (v) => (data.times ? day(v).slice(0, 10) : v) },
+                ticks: { color: colour("soft"), maxTicksLimit: 7, maxRotation: 0, callback: (v) => (data.times ? tick(v) : v) },
               }),
               y: scale(data.y, { beginAtZero: true, grace: "8%" }),
             },
