@@ -37,12 +37,20 @@ group.add_command(curve_command)
 
 
 @group.command("list")
+@click.argument("pattern", required=False)
 @reporting_options
-def list_command(as_json: bool) -> None:
-    """List the recipes that come with this distribution."""
-    from compressors.recipe import load, shipped
+def list_command(pattern: str | None, as_json: bool) -> None:
+    """List the recipes that come with this distribution, or those whose name fits PATTERN ('resnet56*', '*-quant')."""
+    from fnmatch import fnmatchcase
 
-    recipes = [load(name) for name in shipped()]
+    from compressors.recipe import load, shipped
+    from pocketzoo.errors import BadInput
+
+    names = [name for name in shipped() if pattern is None or fnmatchcase(name, pattern)]
+    if not names:
+        hint = "compress list, or quote a pattern: compress list 'resnet*'"
+        raise BadInput(f"no recipe fits {pattern!r}", hint=hint)
+    recipes = [load(name) for name in names]
     if as_json:
         print_json({"recipes": [_summary(loaded) for loaded in recipes]})
         return

@@ -236,6 +236,8 @@ def test_list_and_show(capfd: pytest.CaptureFixture[str]) -> None:
     ]
     assert "next: compress show" in err
     assert {r["name"] for r in json.loads(run(["list", "--json"], capfd)[0])["recipes"]} >= {"mobilenetv2"}
+    few = json.loads(run(["list", "mobilenetv2-q*", "--json"], capfd)[0])["recipes"]
+    assert {r["name"] for r in few} == {"mobilenetv2-quant", "mobilenetv2-quant-uniform"}
     out, err = run(["show", "mobilenetv2-quant", "--set", "seed=7"], capfd)
     assert "seed: 7" in out
     assert "steps.0.scheme" in err
