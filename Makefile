@@ -50,7 +50,7 @@ demo: $(VENV)/demo-data/.complete
 
 test: $(VENV)/demo-data/.complete $(VENV)/sign/.installed
 	@tests/setup-system
-	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not alone" -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/.installed

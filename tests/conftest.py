@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What the processes of `pytest -n` begin with; the many short files then fill the time that is left. Tests are handed
-# out file by file, those that look at the demo all to one process, which makes it once (docs/decisions/0006).
-LONG = ("demo", "tests/lab", "tests/compressors", "tests/harness/test_campaign_commands")
+# out file by file, those of tests/journeys all to one process, which makes the demo once (docs/decisions/0006).
+LONG = ("tests/journeys", "tests/lab", "tests/compressors", "tests/harness/test_campaign_commands")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,22 +25,29 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Which tests the processes of ``pytest -n`` do not tear apart."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        item.add_marker(pytest.mark.xdist_group(together(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out groups of tests. Not xdist's own groups: it writes them into names that pytest 9.2 computes anew."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    return Together(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest groups begin; without ``-n`` the order is that of the files."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: next((n for n, name in enumerate(LONG) if together(item).startswith(name)), 99))
+        items.sort(key=lambda item: next((n for n, name in enumerate(LONG) if item.nodeid.startswith(name)), 99))
 
 
-def together(item: pytest.Item) -> str:
+def together(nodeid: str) -> str:
     """The name of the group that a test belongs to: that of the demo, or its file's."""
-    return "demo" if "demo" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+    file = nodeid.partition("::")[0]
+    return "demo" if file.startswith("tests/journeys/") and not file.endswith("test_wheel.py") else file
 
 
 @pytest.fixture(autouse=True)
