@@ -211,7 +211,7 @@ def memory(rounds: int) -> None:
 def main() -> int:
     """Run what is named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", nargs="*", choices=["convert", "train", "memory", []])
+    parser.add_argument("what", nargs="*", metavar="convert|train|memory")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=3000, help="of Fashion-MNIST to train on")
     options = parser.parse_args()

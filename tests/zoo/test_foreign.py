@@ -335,7 +335,11 @@ def test_nothing_in_the_zoo_can_load_a_pickle() -> None:
         "torch",
         "tarfile",
     }
-    for path in [*(ROOT / "zoo").rglob("*.py"), *(ROOT / "pocketzoo").rglob("*.py")]:
+    # Reads a farm's own messages through a list of what they may hold (docs/decisions/0453); no file gets there.
+    gate = ROOT / "pocketzoo" / "farm" / "gate.py"
+    assert gate.is_file()
+    for path in {*(ROOT / "zoo").rglob("*.py"), *(ROOT / "pocketzoo").rglob("*.py")} - {gate}:
+        assert path.is_relative_to(gate.parent) or "pocketzoo.farm" not in path.read_text(encoding="utf-8"), path
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = (
                 [alias.name for alias in node.names] if isinstance(node, ast.Import)
