@@ -24,7 +24,7 @@ from benchmarks.report import machine, show
 from compressors.cache import StageCache
 from compressors.data.photos import list_photos, open_photo
 from compressors.data.preprocessing import calibration_samples, centre
-from compressors.evaluate import FileModel, wilson
+from compressors.evaluate import FileModel
 from compressors.inputs import gather
 from compressors.pipeline import compress
 from compressors.progress import OnStderr
@@ -34,6 +34,7 @@ from compressors.steps.quantize import graph
 from pocketzoo.errors import WorkFailed
 from pocketzoo.home import home
 from zoo.artifact import Preprocessing
+from zoo.proportions import wilson
 
 WEIGHTS = "mobilenet_v2-b0353104.pth"
 RESULT = Path("docs/data/foreign-quantization.json")

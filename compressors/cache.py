@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pocketzoo.files import sha256_bytes, sha256_file
+from pocketzoo.files import sha256_bytes, sha256_file, sha256_json
 
 Result = dict[str, Any]  # JSON values
 
@@ -86,7 +86,7 @@ class StageCache:
 
     @staticmethod
     def _key(stage: str, depends: Mapping[str, Any]) -> str:
-        return sha256_bytes(json.dumps({"stage": stage, "depends": depends}, sort_keys=True).encode())
+        return sha256_json({"stage": stage, "depends": depends})
 
     def _read(self, key: str) -> Finished | None:
         folder = self.root / key

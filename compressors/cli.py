@@ -11,6 +11,7 @@ from compressors.search.command import search_command
 from compressors.search.curve_command import curve_command
 from pocketzoo import command
 from pocketzoo.command import print_json, reporting_options, say, version_option
+from pocketzoo.errors import BadInput, PocketzooError
 
 if TYPE_CHECKING:
     from compressors.pipeline import Product
@@ -44,7 +45,6 @@ def list_command(pattern: str | None, as_json: bool) -> None:
     from fnmatch import fnmatchcase
 
     from compressors.recipe import load, shipped
-    from pocketzoo.errors import BadInput
 
     names = [name for name in shipped() if pattern is None or fnmatchcase(name, pattern)]
     if not names:
@@ -109,22 +109,15 @@ def run_command(
     Finished stages are kept: a second run does only what has changed.
     """
     from compressors import processes
+    from zoo.reference import check_tag
 
     if farm is not None:
-        _on_farm(
-            (recipe, *also),
-            assignments,
-            _seeds(seeds),
-            _farm_tag(tag, out, onnx=onnx),
-            gpus,
-            farm,
-            certs,
-            as_json=as_json,
-        )
+        check_tag(tag)
+        if out is not None or onnx:
+            raise BadInput("on a farm models go to the zoo remote", hint="leave --out and --onnx out; zoo pull NAME")
+        _on_farm((recipe, *also), assignments, _seeds(seeds), tag, gpus, farm, certs, as_json=as_json)
         return
     if also or seeds or gpus or certs:
-        from pocketzoo.errors import BadInput
-
         raise BadInput("--also, --seeds, --gpus and --certs are for jobs of a farm", hint="add --farm tls://HOST:8786")
     if not processes.is_main():
         _take_part(recipe, assignments, out, tag, onnx=onnx)
@@ -163,26 +156,13 @@ def _warn(products: list[Product]) -> None:
 
 def _check_onnx(out: str | None) -> None:
     from compressors.onnx import check_extra
-    from pocketzoo.errors import BadInput
 
     if out is None:
         raise BadInput("--onnx needs a folder to write to", hint="add --out DIR")
     check_extra()
 
 
-def _farm_tag(tag: str, out: str | None, *, onnx: bool) -> str:
-    from pocketzoo.errors import BadInput
-    from zoo.reference import check_tag
-
-    check_tag(tag)
-    if out is not None or onnx:
-        raise BadInput("on a farm models go to the zoo remote", hint="leave --out and --onnx out; zoo pull NAME")
-    return tag
-
-
 def _seeds(text: str | None) -> tuple[int, ...]:
-    from pocketzoo.errors import BadInput
-
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
@@ -238,7 +218,6 @@ def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: st
 def _take_part(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> None:
     """What the other processes of ``accelerate launch`` do: their share of each training, without a word."""
     from compressors import processes
-    from pocketzoo.errors import PocketzooError
 
     try:
         loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
@@ -263,8 +242,6 @@ def check_packages() -> None:
 
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
-        from pocketzoo.errors import BadInput
-
         raise BadInput(
             f"compressing needs packages that are not installed: {', '.join(missing)}",
             hint="pip install 'pocketzoo[compress]'",

@@ -71,10 +71,15 @@ def count(model: nn.Module, shape: Sequence[int]) -> Count:
     return Count(
         macs=in_layers + elsewhere,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        nonzeros=sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters()),
+        nonzeros=nonzeros(model),
         layers=layers,
         elsewhere=elsewhere,
     )
+
+
+def nonzeros(model: nn.Module) -> int:
+    """How many elements of its parameters are not exactly 0."""
+    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
 
 
 def _macs(module: nn.Module, taken: torch.Tensor, given: torch.Tensor) -> int:

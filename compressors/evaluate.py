@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from compressors.data.photos import LabelledPhoto
 from compressors.data.preprocessing import centre
 from pocketzoo.errors import BadInput, WorkFailed
 from zoo.artifact import Accuracy, Preprocessing
+from zoo.proportions import wilson
 
 KEPT = 5  # best classes kept of each answer
 CHUNK = 64  # images that go to a process at once
@@ -219,17 +219,3 @@ def _share(metric: str, count: int, of: int, dataset: str, split: str, measured_
         measured_on=measured_on,
         ci95=(round(100 * low, 4), round(100 * high, 4)),
     )
-
-
-def wilson(successes: int, samples: int, z: float = 1.959964) -> tuple[float, float]:
-    """The score interval for a share of ``successes`` in ``samples``, both ends in 0..1.
-
-    It stays inside 0..1 and is honest for few samples and shares near 1, where the usual normal interval is neither.
-    Source: E. B. Wilson, 1927, JASA 22(158). ``z`` is the normal quantile, 1.96 for 95 %.
-    """
-    if not 0 <= successes <= samples or samples == 0:
-        raise ValueError(f"{successes} of {samples}")
-    share = successes / samples
-    middle = (share + z * z / (2 * samples)) / (1 + z * z / samples)
-    half = z / (1 + z * z / samples) * math.sqrt(share * (1 - share) / samples + z * z / (4 * samples * samples))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -6,7 +6,6 @@ run that was killed goes on where it was.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from compressors.stages import (
 )
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput
-from pocketzoo.files import sha256_bytes
+from pocketzoo.files import sha256_json
 
 if TYPE_CHECKING:
     import torch
@@ -50,9 +49,11 @@ def train(stages: Stages, built: Finished) -> Finished:
     def work(folder: Path) -> Result:
         import copy
 
+        from compressors.counting import nonzeros
+
         model = copy.deepcopy(stages.model(built))
         outcome = run_training(stages, model, how, "train", depends, folder)
-        return {**built.result, **outcome, "nonzeros": _nonzeros(model)}
+        return {**built.result, **outcome, "nonzeros": nonzeros(model)}
 
     done = stages.stage("train", depends, work, training_note, together=True)
     stages.notes.append(f"train: {training_note(done.result)}, {budget_told(how)}, seed {stages.recipe.seed}")
@@ -237,7 +238,7 @@ def run_training(
     section, inputs = stages.recipe.data.training, stages.inputs
     if section is None or inputs.training is None or inputs.held_out is None:
         raise ValueError("no training data")
-    key = sha256_bytes(json.dumps(depends, sort_keys=True).encode())
+    key = sha256_json(depends)
     own = stages.cache.root.parent / "training" / key
     task: Task = Task(
         title=f"{stages.recipe.name}: {title}",
@@ -266,12 +267,6 @@ def run_training(
         "steps": outcome.steps,
         "processes": processes.count(),
     }
-
-
-def _nonzeros(model: torch.nn.Module) -> int:
-    import torch
-
-    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
 
 
 def training_note(result: Result) -> str:

@@ -19,7 +19,7 @@ from compressors.learning import TRAIN_CODE, budget_told, run_training, training
 from compressors.prune_section import Distil, Prune
 from compressors.stages import ARCHITECTURE_CODE, DATA_CODE, FILE, HERE, SPEC, TORCH, WEIGHTS, Stages, versions
 from pocketzoo.errors import BadInput, WorkFailed
-from pocketzoo.files import sha256_bytes, write_atomically
+from pocketzoo.files import sha256_bytes, sha256_json, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -81,13 +81,14 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
     }
 
     def work(folder: Path) -> Result:
+        from compressors.counting import nonzeros
         from compressors.steps.prune.sparse import GroupRegulariser
         from compressors.steps.prune.structure import trace
 
         model = copy.deepcopy(stages.model(before))
         regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step, model)), how)
         outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
-        return {**before.result, **outcome, "nonzeros": _nonzeros(model)}
+        return {**before.result, **outcome, "nonzeros": nonzeros(model)}
 
     done = stages.stage("sparse learning", depends, work, training_note, together=True)
     stages.notes.append(
@@ -116,11 +117,12 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         depends["finetune"] = training_depends(stages, before, within)
         depends["distil"] = step.distil.model_dump() if step.distil else None
         depends["training code"] = code_digest(*DATA_CODE, *TRAIN_CODE)
-    key = sha256_bytes(json.dumps(depends, sort_keys=True).encode())
+    key = sha256_json(depends)
     own = stages.cache.root.parent / "pruning" / key
 
     def work(folder: Path) -> Result:
         from compressors.checkpoint import write_state
+        from compressors.counting import nonzeros
         from compressors.search.problem import protocol
         from compressors.steps.prune.spec import write_spec
 
@@ -136,7 +138,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
             # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
             shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
-        return {**result, "nonzeros": _nonzeros(network)}
+        return {**result, "nonzeros": nonzeros(network)}
 
     done = stages.stage(f"prune {step.protocol}", depends, work, _prune_note)
     shutil.rmtree(own, ignore_errors=True)  # not before the stage is kept: a kill in between must lose nothing
@@ -162,10 +164,12 @@ def _finetune(stages: Stages, pruned: Finished, step: Prune, teacher: Finished) 
     }
 
     def work(folder: Path) -> Result:
+        from compressors.counting import nonzeros
+
         objective = taught_by(stages.model(teacher), step.distil, how) if step.distil else None
         model = copy.deepcopy(stages.model(pruned))
         outcome = run_training(stages, model, how, "fine-tune", depends, folder, objective=objective)
-        return {**pruned.result, **outcome, "nonzeros": _nonzeros(model)}
+        return {**pruned.result, **outcome, "nonzeros": nonzeros(model)}
 
     done = stages.stage("fine-tune", depends, work, training_note, together=True)
     taught = f", taught by the unpruned network at temperature {step.distil.temperature:g}" if step.distil else ""
@@ -323,7 +327,7 @@ def _train_within(
         "weights": sha256_bytes(state),
         "spec": {name: list(channels) for name, channels in spec_of(network).items()},
     }
-    place = own / f"training-{sha256_bytes(json.dumps(depends, sort_keys=True).encode())[:24]}"
+    place = own / f"training-{sha256_json(depends)[:24]}"
     weights, told = place.with_suffix(".safetensors"), place.with_suffix(".json")
     if not told.is_file():  # written last
         making = own / ".training"
@@ -337,12 +341,6 @@ def _train_within(
     network.load_state_dict(load_file(weights))
     network.eval()
     return float(json.loads(told.read_text())["accuracy"])
-
-
-def _nonzeros(model: torch.nn.Module) -> int:
-    import torch
-
-    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
 
 
 def _prune_note(result: Result) -> str:

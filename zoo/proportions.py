@@ -14,7 +14,7 @@ def wilson(right: int, of: int) -> tuple[float, float]:
         ValueError: no samples, or more right than there are.
     """
     if of < 1 or not 0 <= right <= of:
-        raise ValueError("a share needs samples, and not more right than there are")
+        raise ValueError(f"{right} of {of}: a share needs samples, and not more right than there are")
     share = right / of
     middle = (share + Z95**2 / (2 * of)) / (1 + Z95**2 / of)
     half = Z95 / (1 + Z95**2 / of) * math.sqrt(share * (1 - share) / of + Z95**2 / (4 * of**2))

@@ -10,22 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from compressors.architectures.mobilenetv2 import check_sizes
+from compressors.architectures.mobilenetv2 import ConvBnRelu6, InvertedResidual, check_sizes
 
 BINS = (1, 2, 3, 6)
-# (output channels, repeats, stride of the first) of the bottlenecks with expansion 6: table 1 of the paper.
+# (output channels, repeats, stride of the first) of the bottlenecks, and their expansion: table 1 of the paper.
+EXPANSION = 6
 BOTTLENECKS = ((64, 3, 2), (96, 3, 2), (128, 3, 1))
 
 
-class ConvBnRelu(nn.Sequential):
+class ConvBnRelu(ConvBnRelu6):
     """Convolution without bias, batch norm, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
+        super().__init__(inputs, outputs, kernel, stride, groups, nn.ReLU)
 
 
 class Separable(nn.Sequential):
@@ -33,26 +30,6 @@ class Separable(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(ConvBnRelu(inputs, inputs, 3, stride, groups=inputs), ConvBnRelu(inputs, outputs))
-
-
-class Bottleneck(nn.Module):
-    """MobileNetV2's inverted residual with ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int = 6) -> None:
-        super().__init__()
-        inside = inputs * expansion
-        self.shortcut = stride == 1 and inputs == outputs
-        self.conv = nn.Sequential(
-            ConvBnRelu(inputs, inside),
-            ConvBnRelu(inside, inside, 3, stride, groups=inside),
-            nn.Conv2d(inside, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H/stride, W/stride)."""
-        out: Tensor = self.conv(x)
-        return x + out if self.shortcut else out
 
 
 class PyramidPooling(nn.Module):
@@ -107,7 +84,9 @@ class FastSCNN(nn.Module):
         channels = wide(64)
         for base, repeats, stride in BOTTLENECKS:
             for index in range(repeats):
-                layers.append(Bottleneck(channels, wide(base), stride if index == 0 else 1))
+                layers.append(
+                    InvertedResidual(channels, wide(base), stride if index == 0 else 1, EXPANSION * channels, nn.ReLU)
+                )
                 channels = wide(base)
         layers.append(PyramidPooling(channels, channels))
         self.global_features = nn.Sequential(*layers)

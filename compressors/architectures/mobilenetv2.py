@@ -45,13 +45,21 @@ def check_sizes(*, classes: int, in_channels: int, width: float = 1.0) -> None:
 
 
 class ConvBnRelu6(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU6; padded so that stride 1 keeps the size."""
+    """Convolution without bias, batch norm, ReLU6 or another activation; padded so that stride 1 keeps the size."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU6,
+    ) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU6(inplace=True),
+            activation(inplace=True),
         )
 
 
@@ -61,13 +69,22 @@ class InvertedResidual(nn.Module):
     ``hidden`` None: the depthwise convolution takes the input as it is.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, hidden: int | None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        hidden: int | None,
+        activation: type[nn.ReLU | nn.ReLU6] = nn.ReLU6,
+    ) -> None:
         super().__init__()
         self.shortcut = stride == 1 and inputs == outputs
-        layers: list[nn.Module] = [] if hidden is None else [ConvBnRelu6(inputs, hidden, kernel=1)]
+        layers: list[nn.Module] = []
+        if hidden is not None:
+            layers.append(ConvBnRelu6(inputs, hidden, kernel=1, activation=activation))
         inside = inputs if hidden is None else hidden
         layers += [
-            ConvBnRelu6(inside, inside, stride=stride, groups=inside),
+            ConvBnRelu6(inside, inside, stride=stride, groups=inside, activation=activation),
             nn.Conv2d(inside, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         ]

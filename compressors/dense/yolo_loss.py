@@ -28,9 +28,12 @@ def yolo_loss(answers: Sequence[Tensor], boxes: Sequence[Tensor], anchors: Ancho
         answers: three (N, H/s, W/s, anchors, 5 + classes) tensors, as the network gives them.
         boxes: for each image (M, 5): x1, y1, x2, y2 in pixels of the input, and the class; M may be 0.
         anchors: widths and heights the network was made with.
+
+    Raises:
+        ValueError: answers without cells.
     """
-    count = len(boxes)
-    height, width = answers[0].shape[1] * STRIDES[0], answers[0].shape[2] * STRIDES[0]
+    if 0 in answers[0].shape[1:3]:
+        raise ValueError("answers without cells")
     total = answers[0].new_zeros(())
     targets = [_targets(answer, boxes, anchors, scale) for scale, answer in enumerate(answers)]
     for answer, row, stride, (mask, wanted, weight) in zip(answers, anchors, STRIDES, targets, strict=True):
@@ -43,9 +46,7 @@ def yolo_loss(answers: Sequence[Tensor], boxes: Sequence[Tensor], anchors: Ancho
         total = total + (scaled * cross_entropy(mine[:, :2], theirs[:, :2], reduction="none")).sum()
         total = total + (scaled * (mine[:, 2:4] - theirs[:, 2:4]).abs()).sum()
         total = total + cross_entropy(mine[:, 5:], theirs[:, 5:], reduction="sum")
-    if height * width == 0:
-        raise ValueError("answers without cells")
-    return total / count
+    return total / len(boxes)
 
 
 def _targets(answer: Tensor, boxes: Sequence[Tensor], anchors: Anchors, scale: int) -> tuple[Tensor, Tensor, Tensor]:

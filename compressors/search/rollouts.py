@@ -20,7 +20,7 @@ from compressors.search.course import Course, Features
 from compressors.search.ddpg import Agent, Learner, Step, Tensors
 from compressors.search.evaluations import Evaluate, Remembered
 from pocketzoo.errors import BadInput
-from pocketzoo.files import sha256_bytes, write_atomically
+from pocketzoo.files import sha256_json, write_atomically
 
 CHECKPOINT = "agent.safetensors"
 EVALUATIONS = "evaluations.jsonl"
@@ -120,7 +120,7 @@ class _Search:
             {group: list(options) for group, options in course.bounded.options.items()},
             [asdict(layer) for layer in course.layers],
         ]  # fmt: skip
-        self.settings = sha256_bytes(json.dumps(settings, sort_keys=True).encode())
+        self.settings = sha256_json(settings)
         self.evaluate = Remembered(evaluate, folder / EVALUATIONS, identity)
         self.agent = Agent(environment.features, len(course.layers), learner, (course.lowest, 1.0), seed, episodes)
         self.history: list[RollOut] = []

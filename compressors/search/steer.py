@@ -15,7 +15,7 @@ from compressors.search.by_latency import ROUNDS, Closed, check_reachable, check
 from compressors.search.lookup import Budget, Entry, Lookup
 from compressors.search.proposals import Propose, Settings, amc, by_curves, least_of, uniform
 from pocketzoo.errors import BadInput
-from pocketzoo.files import sha256_bytes
+from pocketzoo.files import sha256_bytes, sha256_json
 from pocketzoo.home import home
 from zoo.meter import Meter
 
@@ -110,7 +110,7 @@ def steer(subject: Subject, meter: Meter, asked: Asked, say: Callable[[str], Non
     with tempfile.TemporaryDirectory(prefix="pocketzoo-search-") as folder:
 
         def measure(counts: Mapping[str, int]) -> Entry:
-            name = f"{subject.name}-{sha256_bytes(json.dumps(dict(sorted(counts.items()))).encode())[:10]}"
+            name = f"{subject.name}-{sha256_json(dict(counts))[:10]}"
             return lookup.network(_what(subject, counts), name, lambda: subject.export(counts, Path(folder)))
 
         def closed(propose: Propose) -> Candidate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from compressors.search.parts import Parts, read_parts
 from compressors.stages import FILE, Stages
 from pocketzoo.errors import BadInput, WorkFailed
-from pocketzoo.files import sha256_bytes
+from pocketzoo.files import sha256_json
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +64,7 @@ class Subject:
         """What decides a network besides its channels."""
         recipe = self.stages.recipe
         said = [self.trained.files["model.safetensors"], recipe.model.model_dump(), self.stages.shape, self.keep]
-        return sha256_bytes(json.dumps(said, sort_keys=True).encode())
+        return sha256_json(said)
 
     def pruned(self, kept: Mapping[str, int], criterion: str = "l1") -> torch.nn.Module:
         """A copy with these counts, the least important channels gone."""
@@ -92,7 +91,7 @@ class Subject:
             return self.file
         network = self.pruned(kept)
         _, channels, size, _ = self.stages.shape
-        path = folder / f"{sha256_bytes(json.dumps(dict(kept), sort_keys=True).encode())[:16]}.tflite"
+        path = folder / f"{sha256_json(dict(kept))[:16]}.tflite"
         export_tflite(network, size, path, channels)
         self._check(path, kept)
         return path

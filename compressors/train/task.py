@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from compressors.data.batches import Augmentation
 from compressors.data.dataset import Dataset
 from compressors.train_section import Train
-from pocketzoo.files import sha256_bytes
+from pocketzoo.files import sha256_json
 from zoo.artifact import Preprocessing
 
 NONE = Augmentation()
@@ -68,7 +67,7 @@ class Task:
             "held_out": self.held_out.identity,
             "identity": self.identity,
         }
-        return sha256_bytes(json.dumps(parts, sort_keys=True).encode())
+        return sha256_json(parts)
 
 
 @dataclass(frozen=True)

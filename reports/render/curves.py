@@ -10,7 +10,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from reports.drawings import Line, Sensitivity, Trade
-from reports.render.plots import COLOURS, LABEL, LINES, MARKERS, Picture, arms, drawing, figure, label_points, picture
+from reports.render.plots import (
+    COLOURS,
+    LABEL,
+    LINES,
+    MARKERS,
+    Picture,
+    arms,
+    drawing,
+    figure,
+    label_points,
+    mark_point,
+    picture,
+)
 from reports.render.plots import words as shorten
 
 if TYPE_CHECKING:
@@ -28,23 +40,7 @@ def cost(drawn: Trade) -> Picture:
         axes = canvas.add_subplot()
         families = sorted({point.family for point in drawn.points})
         for point in drawn.points:
-            place = families.index(point.family)
-            colour = COLOURS[place % len(COLOURS)]
-            axes.errorbar(
-                point.latency_ms,
-                point.accuracy,
-                xerr=arms(point.latency_ms, point.latency_ends),
-                fmt=MARKERS[place % len(MARKERS)],
-                color=colour,
-                ecolor="#888888",
-                elinewidth=1,
-                capsize=3,
-                markersize=9,
-                markerfacecolor=colour if point.good else "white",
-                markeredgecolor=colour,
-                markeredgewidth=1.6,
-                zorder=3,
-            )
+            mark_point(axes, point, families.index(point.family))
         axes.set_xlim(0, 1.25 * max(point.latency_ends[1] for point in drawn.points))
         axes.set_ylim(0, 1.15 * max(point.accuracy for point in drawn.points) or 1)
         axes.set_xlabel("Latency (ms), median and 95% interval")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from reports.drawings import Scaling, Spread, Trade
+from reports.drawings import Point, Scaling, Spread, Trade
 from reports.numbers import ms_text
 from zoo.markdown import visible
 
@@ -101,24 +101,8 @@ def trade(drawn: Trade) -> Picture:
         axes = canvas.add_subplot()
         families = sorted({point.family for point in drawn.points})
         for number, family in enumerate(families):
-            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             for point in (p for p in drawn.points if p.family == family):
-                axes.errorbar(
-                    point.latency_ms,
-                    point.accuracy,
-                    xerr=arms(point.latency_ms, point.latency_ends),
-                    yerr=arms(point.accuracy, point.accuracy_ends) if point.accuracy_ends else None,
-                    fmt=marker,
-                    color=colour,
-                    ecolor="#888888",
-                    elinewidth=1,
-                    capsize=3,
-                    markersize=9,
-                    markerfacecolor=colour if point.good else "white",
-                    markeredgecolor=colour,
-                    markeredgewidth=1.6,
-                    zorder=3,
-                )
+                mark_point(axes, point, number)
         front = sorted((p.latency_ms, p.accuracy) for p in drawn.points if p.front)
         if front:
             axes.step(
@@ -140,6 +124,27 @@ def trade(drawn: Trade) -> Picture:
         axes.set_title(words(f"Accuracy against latency: {drawn.title}"), loc="left")
         label_points(canvas, axes, drawn)
         return picture(canvas, words(f"Accuracy against latency: {drawn.title}"))
+
+
+def mark_point(axes: Axes, point: Point, family: int) -> None:
+    """A point with its intervals: colour and marker of its family's number, hollow where its latency carries a mark."""
+    colour = COLOURS[family % len(COLOURS)]
+    axes.errorbar(
+        point.latency_ms,
+        point.accuracy,
+        xerr=arms(point.latency_ms, point.latency_ends),
+        yerr=arms(point.accuracy, point.accuracy_ends) if point.accuracy_ends else None,
+        fmt=MARKERS[family % len(MARKERS)],
+        color=colour,
+        ecolor="#888888",
+        elinewidth=1,
+        capsize=3,
+        markersize=9,
+        markerfacecolor=colour if point.good else "white",
+        markeredgecolor=colour,
+        markeredgewidth=1.6,
+        zorder=3,
+    )
 
 
 def label_points(figure: Figure, axes: Axes, drawn: Trade) -> None:

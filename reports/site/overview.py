@@ -18,6 +18,7 @@ from reports.site.page import Context, Page, Script, fixed_page, long_table, par
 from reports.site.places import Places, slug
 from reports.values import Table
 from reports.view import View
+from zoo.instants import instant
 
 MOST_DEVICES = 4  # shown in full on the overview; the others in a list
 VENDORED = (
@@ -86,10 +87,8 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
 
 def _minute(time: str) -> str:
     """``2026-11-21 15:15 UTC`` of a measurement's time; whatever it is where it is no time."""
-    try:
-        return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except ValueError:
-        return time
+    seconds = instant(time)
+    return time if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def choosing(view: View, places: Places) -> Pages:

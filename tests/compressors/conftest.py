@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,15 @@ def save_photo(path: Path, seed: int, size: tuple[int, int] = (48, 40)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse.resize(size, Image.Resampling.BICUBIC).save(path)
     return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks that run once on one image: threads would wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.compressors.conftest import save_photo
 
 Bytes = NDArray[np.uint8]
+
+# The real one, whole.
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+needs_fashion = pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 
 
 def idx(array: NDArray[Any], kind: int = 8) -> bytes:

@@ -17,17 +17,18 @@ from compressors.data.sources import Kind, open_dataset
 from pocketzoo.errors import BadInput
 from tests.compressors.conftest import save_photo
 from tests.compressors.small_sets import (
+    FASHION,
     cifar_records,
     idx,
     images,
     labels,
+    needs_fashion,
     write_cifar10,
     write_cifar100,
     write_folders,
     write_idx,
 )
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
 WIDTH = 28
 
 
@@ -53,7 +54,7 @@ def test_idx_is_read_packed_or_not(tmp_path: Path, packed: bool, dot: str) -> No
     assert open_dataset("idx", tmp_path, "train").classes == tuple("0123456789")
 
 
-@pytest.mark.skipif(not FASHION.is_dir(), reason="needs Fashion-MNIST: apt-get install dataset-fashion-mnist")
+@needs_fashion
 def test_fashion_mnist_itself() -> None:
     found = open_dataset("fashion-mnist", FASHION, "test")
     assert isinstance(found, Arrays)

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from compressors.data.photos import LabelledPhoto, labelled_photos
-from compressors.evaluate import Answers, FileModel, accuracies, agreement, answer, wilson
+from compressors.evaluate import Answers, FileModel, accuracies, agreement, answer
 from pocketzoo.errors import BadInput, WorkFailed
 from zoo.artifact import Preprocessing
+from zoo.proportions import wilson
 
 HOW = Preprocessing(resize=36, crop=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 

@@ -11,9 +11,8 @@ from compressors.pipeline import Product, compress
 from compressors.progress import Silent
 from compressors.recipe import load, shipped
 from pocketzoo.errors import BadInput, WorkFailed
+from tests.compressors.small_sets import FASHION, needs_fashion
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-needs_fashion = pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 FLOAT = """
 name: tiny
 title: a slice of Fashion-MNIST

@@ -34,12 +34,11 @@ from compressors.train.loop import CHECKPOINT, train
 from compressors.train.task import Task
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput, WorkFailed
+from tests.compressors.small_sets import FASHION, needs_fashion
 from tests.compressors.structures import grey, made
 from tests.compressors.test_train import HOW, squares, weights_of
 from zoo import tflite
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-needs_fashion = pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 PARENT = """
 name: tiny
 title: a slice of Fashion-MNIST

@@ -19,9 +19,8 @@ from compressors.prune_section import Prune
 from compressors.recipe import load, shipped
 from compressors.search import sensitivity
 from pocketzoo.errors import BadInput
+from tests.compressors.small_sets import FASHION, needs_fashion
 
-FASHION = Path("/usr/share/datasets/fashion-mnist")
-needs_fashion = pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 FLOAT = """
 name: tiny
 title: a slice of Fashion-MNIST

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from compressors.steps.prune.structure import Group, Structure
+from compressors.steps.prune.structure import Structure
 from pocketzoo.errors import BadInput, WorkFailed
 
 GLOBAL_STEPS = 400  # torch-pruning's iterative_steps in its benchmarks
@@ -75,13 +75,7 @@ def least(name: str, score: Tensor, number: int, multiple: int = 1) -> list[int]
         WorkFailed: all scores are the same.
     """
     lanes = score.view(multiple, -1)[0]
-    finite = lanes[lanes.isfinite()]
-    if len(finite) > 1 and bool((finite == finite[0]).all()):
-        raise WorkFailed(
-            f"all {len(finite)} channels of {name} have the same importance, so the criterion chooses none of them",
-            detail=(f"each has {float(finite[0]):.6g}",),
-            hint="train the network first, or use criterion: l1 or random",
-        )
+    _refuse_ties(lanes, name)
     # Stable on the reversed order: of equals the one with the higher index goes first.
     places = torch.arange(len(lanes) - 1, -1, -1)
     order = places[torch.argsort(lanes[places], stable=True)][: number // multiple]
@@ -136,7 +130,8 @@ def choose_until(
             hint="a smaller target, a smaller round_to, or fewer layers in `keep`",
         )
     ask = scores if callable(scores) else lambda _removed: scores
-    _refuse_ties(ask({}), ranking.groups)
+    first = ask({})
+    _refuse_ties(torch.cat([first[name].flatten() for name in ranking.groups]), "the network")
     for step in range(1, steps + 1):
         if reached(ranking.kept()):
             break
@@ -212,12 +207,11 @@ class _Ranking:
         return [-place[2] + lane * number for number in range(group.multiple)]
 
 
-def _refuse_ties(scores: Mapping[str, Tensor], groups: Mapping[str, Group]) -> None:
-    values = torch.cat([scores[name].flatten() for name in groups])
-    finite = values[values.isfinite()]
+def _refuse_ties(scores: Tensor, of: str) -> None:
+    finite = scores[scores.isfinite()]
     if len(finite) > 1 and bool((finite == finite[0]).all()):
         raise WorkFailed(
-            f"all {len(finite)} channels of the network have the same importance, so the criterion chooses none",
+            f"all {len(finite)} channels of {of} have the same importance, so the criterion chooses none of them",
             detail=(f"each has {float(finite[0]):.6g}",),
             hint="train the network first, or use criterion: l1 or random",
         )
