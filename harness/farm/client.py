@@ -132,8 +132,8 @@ class Watched:
         self._check(seen)
         self._plan(client, seen)
         self._turns = []
-        there = {key for key, *_ in see(client).tasks}
-        queued = seen.queued()
+        now = see(client)  # the queue went on while the devices were planned
+        there, queued = {key for key, *_ in now.tasks}, now.queued()
         ended = self._ended()
         for name, device in self._devices.items():
             left = [key for key in device.cells if key not in ended and key not in self._failed]

@@ -32,11 +32,11 @@ class Seen:
     tasks: tuple[tuple[str, str, float, str | None], ...]
 
     def queued(self) -> dict[str, list[float]]:
-        """The priorities of the turns that wait or run, by device."""
+        """The priorities of the turns that wait or run, by device; a plan comes before all of them and is none."""
         found: dict[str, list[float]] = {}
         for key, _, priority, _ in self.tasks:
             named = parse_key(key)
-            if named is not None:
+            if named is not None and named.kind != "plan":
                 found.setdefault(named.device, []).append(priority)
         return found
 
