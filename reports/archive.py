@@ -26,6 +26,10 @@ class Archive(Protocol):
         """Every stored round of these job keys, oldest first."""
         ...
 
+    def rounds(self) -> dict[str, int]:
+        """How many rounds are stored of each job key: cheap, however many there are."""
+        ...
+
 
 class InMemory:
     """The archive of measurements that hold their own samples."""
@@ -35,6 +39,10 @@ class InMemory:
         return iter(cells)
 
     def history(self, job_keys: Sequence[str]) -> dict[str, tuple[Past, ...]]:  # noqa: ARG002
+        """There are no other rounds."""
+        return {}
+
+    def rounds(self) -> dict[str, int]:
         """There are no other rounds."""
         return {}
 
@@ -77,3 +85,7 @@ class OnDisk:
     def history(self, job_keys: Sequence[str]) -> dict[str, tuple[Past, ...]]:
         """Every stored round of these job keys, oldest first."""
         return self._results.history(job_keys)
+
+    def rounds(self) -> dict[str, int]:
+        """How many rounds are stored of each job key: cheap, however many there are."""
+        return self._results.round_counts()

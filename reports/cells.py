@@ -7,9 +7,13 @@ depends on the records alone.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
 
 from reports.archive import Archive, InMemory
 from reports.trained import Trained
@@ -50,6 +54,7 @@ class Material:
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
     _of_artifact: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
+    _of_job: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         first: dict[str, Held] = {}
@@ -61,9 +66,12 @@ class Material:
             places.setdefault(place_of(cell), []).append(cell)
         object.__setattr__(self, "by_place", places)
         of_artifact: dict[str, list[Measurement]] = {}
+        of_job: dict[str, list[Measurement]] = {}
         for cell in self.measurements:
             of_artifact.setdefault(cell.artifact_sha256, []).append(cell)
+            of_job.setdefault(cell.job_key, []).append(cell)
         object.__setattr__(self, "_of_artifact", of_artifact)
+        object.__setattr__(self, "_of_job", of_job)
 
     def cells(self, digest: str, device: DeviceKey, abi: str, threads: int) -> list[Measurement]:
         """Every cell of an artifact at one place."""
@@ -81,15 +89,44 @@ class Material:
         """Every round of the job keys of these cells that is known, oldest first, by job key."""
         wanted = {cell.job_key for cell in cells}
         found: dict[tuple[str, str], Past] = {}
-        for cell in self.measurements:
-            if cell.job_key in wanted:
-                found[cell.job_key, cell.time] = past_of(cell)
+        for job_key in wanted:
+            for cell in self._of_job.get(job_key, ()):
+                found[job_key, cell.time] = past_of(cell)
         for key, rounds in self.archive.history(sorted(wanted)).items():
             found.update({(key, past.time): past for past in rounds})
         told: dict[str, list[Past]] = {}
         for (key, _), past in sorted(found.items(), key=lambda item: (instant(item[0][1]) or 0.0, item[0])):
             told.setdefault(key, []).append(past)
         return {key: tuple(rounds) for key, rounds in told.items()}
+
+    @cached_property
+    def rounds(self) -> dict[str, int]:
+        """How many rounds of each job key are stored; a round that is there never changes."""
+        return self.archive.rounds()
+
+    @cached_property
+    def signs(self) -> dict[tuple[str, str], str]:
+        """A digest of each measurement, by (job key, time)."""
+        encoder = msgspec.msgpack.Encoder(order="deterministic")
+        return {(cell.job_key, cell.time): _digest(encoder.encode(cell)) for cell in self.measurements}
+
+    @cached_property
+    def artifact_signs(self) -> dict[str, str]:
+        """A digest of each entry with its tags, by the digest of its file."""
+        encoder = msgspec.msgpack.Encoder(order="deterministic")
+        return {digest: _digest(encoder.encode((held.artifact, held.tags))) for digest, held in self.by_digest.items()}
+
+    def sign(self, cell: Measurement) -> str:
+        """A digest of a measurement."""
+        return self.signs[cell.job_key, cell.time]
+
+    def sign_of(self, digest: str) -> str:
+        """Digests of an artifact and of everything measured of it, on whatever device."""
+        return " ".join((self.artifact_signs.get(digest, ""), *map(self.sign, self.by_artifact(digest))))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, order=True)

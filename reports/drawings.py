@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.cells import DeviceKey, believable, cell_id, marks, split_name
 from reports.compare import headline, metric_name, score
-from reports.view import View, lineage
+from reports.view import View
 from zoo.instants import instant
 from zoo.measurement import Measurement
 from zoo.past import Past
+
+MOST_POINTS = 200  # of one picture; more would hide each other
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Trade:
     title: str
     metric: str
     points: tuple[Point, ...]
+    left_out: int = 0  # models that are not drawn; more of the others beat them than those that are
 
 
 @dataclass(frozen=True)
@@ -69,26 +72,49 @@ class Spread:
     mark: str
 
 
-def pareto(points: list[tuple[float, float]]) -> set[int]:
+def pareto(points: Sequence[tuple[float, float]]) -> set[int]:
     """The positions of (latency, accuracy) points that no other point beats: none is as fast and as accurate, and
     better in one of the two."""
-    front = set()
-    for i, (latency, accuracy) in enumerate(points):
-        beaten = any(
-            other_latency <= latency and other_accuracy >= accuracy and (other_latency, other_accuracy) != points[i]
-            for other_latency, other_accuracy in points
-        )
-        if not beaten:
-            front.add(i)
-    return front
+    return next(layers(points), set())
+
+
+def layers(points: Sequence[tuple[float, float]]) -> Iterator[set[int]]:
+    """The front, then the front of the points without it, and so on until none is left."""
+    left = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
+    while left:
+        front, beaten = [left[0]], list[int]()
+        for i in left[1:]:
+            # By growing latency: a point stands where it is more accurate than all before it, or is one of them again.
+            last = points[front[-1]]
+            (front if points[i][1] > last[1] or points[i] == last else beaten).append(i)
+        yield set(front)
+        left = beaten
+
+
+def worth_drawing(points: Sequence[tuple[float, float]], firm: Sequence[bool], most: int) -> list[int]:
+    """The positions of at most so many points, in their order: front by front, those that can be believed first."""
+    if len(points) <= most:
+        return list(range(len(points)))
+    kept: list[int] = []
+    for wanted in (True, False):
+        pool = [i for i, good in enumerate(firm) if good is wanted]
+        for front in layers([points[i] for i in pool]):
+            kept += sorted((pool[i] for i in front), key=lambda i: points[i])
+            if len(kept) >= most:
+                return sorted(kept[:most])
+    return sorted(kept)
 
 
 def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
     """(ABI, picture): the tagged models with an accuracy and a latency at one thread."""
+    return view.remember(("trades", device), lambda: _trades(view, device))
+
+
+def _trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
     found = []
     for abi in sorted({cell.abi for cell in view.cells_of(device)}):
         rows = []
-        for item in lineage([item for item in view.material.held if item.tags]):
+        for item in view.tagged:
             cell = view.at(item.artifact.digest, device, abi, 1)
             accuracy = headline(item.artifact)
             if cell is None or cell.summary is None or accuracy is None:
@@ -102,6 +128,11 @@ def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
             continue
         metric = max(sorted(set(metrics)), key=metrics.count)
         rows = [row for row in rows if row[5] == metric]
+        told = len(rows)
+        kept = worth_drawing(
+            [(row[2].median_ms, row[3].value) for row in rows], [believable(row[1]) for row in rows], MOST_POINTS
+        )
+        rows = [rows[i] for i in kept]
         # Only numbers that can be believed make the front.
         firm = [i for i, row in enumerate(rows) if believable(row[1])]
         front = pareto([(rows[i][2].median_ms, rows[i][3].value) for i in firm])
@@ -121,12 +152,16 @@ def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
             for i, (name, cell, summary, drawn, ends, _) in enumerate(rows)
         )
         what = "Top-1 (%)" if metric == "top1" else metric
-        found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", what, points)))
+        found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", what, points, told - len(points))))
     return found
 
 
 def scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
     """(ABI, picture): each model's latency at each number of threads."""
+    return view.remember(("scalings", device), lambda: _scalings(view, device))
+
+
+def _scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
     found = []
     for abi in sorted({cell.abi for cell in view.cells_of(device)}):
         groups: dict[tuple[str, str], list[Bar]] = {}
@@ -266,10 +301,14 @@ def costs(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
 
     A :class:`Trade` whose ``accuracy`` holds millions of MACs, and which has no front.
     """
+    return view.remember(("costs", device), lambda: _costs(view, device))
+
+
+def _costs(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
     found = []
     for abi in sorted({cell.abi for cell in view.cells_of(device)}):
         points = []
-        for item in lineage([item for item in view.material.held if item.tags]):
+        for item in view.tagged:
             cell = view.at(item.artifact.digest, device, abi, 1)
             if cell is None or cell.summary is None or item.artifact.macs is None:
                 continue
@@ -286,9 +325,12 @@ def costs(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
                     front=False,
                 )
             )
+        # The models with the most MACs for their latency, and so on, where there are more than a picture can show.
+        kept = worth_drawing([(p.latency_ms, p.accuracy) for p in points], [p.good for p in points], MOST_POINTS)
+        left, points = len(points) - len(kept), [points[i] for i in kept]
         # One point shows nothing that its row does not.
         if len(points) > 1:
-            found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", "MACs (M)", tuple(points))))
+            found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", "MACs (M)", tuple(points), left)))
     return found
 
 

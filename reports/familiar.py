@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from harness.published import PublishedRow, PublishedTable
 from reports import figures
@@ -12,14 +13,15 @@ from reports.beside import notes as notes_of
 from reports.cells import DeviceKey, Held, device_of, split_name
 from reports.compare import accuracy_change, headline, metric_name, parent_of, score
 from reports.figures import Published
+from reports.rows import Row, Rows, standing
 from reports.tables import ARM, THREADS
 from reports.values import Column, Line, Missing, Ratio, Size, Table, Text, Value
-from reports.view import View, lineage, why_empty_by_abis
+from reports.view import View, why_empty_by_abis
 from zoo.artifact import Artifact
 from zoo.timings import images_per_s
 
 HERE = "here"
-_Row = tuple[tuple[str, ...], tuple[Value, ...]]  # sort key, row
+_Row = tuple[tuple[str, ...], Row[Value]]  # sort key, row
 
 
 def side_by_side(view: View) -> list[Table]:
@@ -56,21 +58,25 @@ def _latencies(view: View, abis: tuple[str, ...], devices: list[DeviceKey]) -> T
             for count in threads
         ]
         row = (Text(place), Text(model), Text(strategy), Text(document), *values)
-        rows.append(((place, model, strategy, "1", document), row))
+        rows.append(((place, model, strategy, "1", document), standing(row)))
+
+    def ours(device: DeviceKey, digest: str, head: tuple[str, ...]) -> tuple[Value, ...]:
+        return (*map(Text, head), *(view.latency_at(digest, device, abi, count) for abi in abis for count in threads))
+
     for device in devices:
         measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
         names = Counter(measured.values())
+        title = view.title(device)
         for digest, name in measured.items():
             model, strategy = split_name(name)
             short = f"{model}@{digest[:8]}" if names[name] > 1 else model
-            values_ = [view.latency_at(digest, device, abi, count) for abi in abis for count in threads]
-            title = view.title(device)
-            head = (Text(title), Text(short), Text(strategy), Text(HERE))
-            rows.append(((device.name, model, strategy, "0", title, digest), (*head, *values_)))
+            head = (title, short, strategy, HERE)
+            lazy: Row[Value] = Row(f"{head} {view.says(digest)}", partial(ours, device, digest, head), digest)
+            rows.append(((device.name, model, strategy, "0", title, digest), lazy))
     order = {device.name: number for number, device in enumerate(view.devices)}
     # Devices that were measured here first, in the order of the other pages.
     rows.sort(key=lambda item: (order.get(item[0][0], len(order)), item[0]))
-    return Table(f"Latency (ms): {', '.join(abis)}", tuple(columns), tuple(row for _, row in rows))
+    return Table(f"Latency (ms): {', '.join(abis)}", tuple(columns), Rows(row for _, row in rows))
 
 
 def _by_place(latencies: Iterable[Published]) -> dict[tuple[str, str, str, str], list[Published]]:
@@ -159,7 +165,7 @@ def pruning(view: View, published: Sequence[PublishedTable]) -> list[Table]:
             cells = [as_value(cell, marked=i > 0) for i, cell in enumerate(row.cells)]
             groups.setdefault(row.model, []).append((*cells, Missing("not published"), Text(figures.whose(table))))
         notes[table.rows[0].model] = notes_of(table)
-    for item in lineage(view.material.held):
+    for item in view.order:
         artifact, parent = item.artifact, parent_of(view.material, item)
         if artifact.parent is None or not is_pruned(artifact):
             continue
@@ -204,10 +210,11 @@ def macs_ratio(artifact: Artifact, parent: Artifact | None) -> Value:
 def by_threads(view: View) -> list[Table]:
     """Model | Strategy | Accuracy | Size | Thread1/Thread2/Thread4, a table for each device and ABI."""
     columns = (
-        Column("Model"), Column("Compression strategy"), Column("Accuracy"), Column("Storage size"),
+        Column("Model"), Column("Compression strategy"), Column("Accuracy", numeric=True),
+        Column("Storage size", numeric=True),
         Column("Thread1/Thread2/Thread4 (ms)", "right"), Column("Whose"),
     )  # fmt: skip
-    groups: dict[tuple[str, str], list[tuple[Value, ...]]] = {}
+    groups: dict[tuple[str, str], list[Row[Value]]] = {}
     lines: dict[tuple[str, ...], list[Published]] = {}
     for one in figures.latencies():
         if one.abi and one.threads:
@@ -215,35 +222,36 @@ def by_threads(view: View) -> list[Table]:
             lines.setdefault(key, []).append(one)
     for (device, abi, _, model, strategy, dataset), told in lines.items():
         groups.setdefault((device, abi), []).append(
-            (
-                Text(f"{model} ({dataset})" if dataset else model),
-                Text(strategy),
-                _published(told[0].accuracy),
-                _published(told[0].size),
-                Line(tuple(Text(one.printed, published=True) for one in told)),
-                Text(told[0].whose),
+            standing(
+                (
+                    Text(f"{model} ({dataset})" if dataset else model),
+                    Text(strategy),
+                    _published(told[0].accuracy),
+                    _published(told[0].size),
+                    Line(tuple(Text(one.printed, published=True) for one in told)),
+                    Text(told[0].whose),
+                )
             )
         )
+
+    def ours(artifact: Artifact, place: DeviceKey, abi: str) -> tuple[Value, ...]:
+        times = tuple(view.latency_at(artifact.digest, place, abi, count) for count in THREADS)
+        model, strategy = split_name(artifact.name)
+        return Text(model), Text(strategy), _score(artifact), Size(artifact.size_bytes), Line(times), Text(HERE)
+
     for device_key in view.devices:
         title = view.title(device_key)
         abis_here = sorted({cell.abi for cell in view.cells_of(device_key)})
-        for item in lineage(view.material.held):
+        for item in view.order:
             artifact = item.artifact
-            model, strategy = split_name(artifact.name)
+            here = view.of(artifact.digest, device_key)
             for abi_here in abis_here:
-                if not any(view.at(artifact.digest, device_key, abi_here, count) for count in THREADS):
+                if not any(cell.abi == abi_here and cell.threads_requested in THREADS for cell in here):
                     continue
-                times = tuple(view.latency_at(artifact.digest, device_key, abi_here, count) for count in THREADS)
-                row = (
-                    Text(model),
-                    Text(strategy),
-                    _score(artifact),
-                    Size(artifact.size_bytes),
-                    Line(times),
-                    Text(HERE),
-                )
-                groups.setdefault((title, abi_here), []).append(row)
-    return [Table(f"{device}, {abi}", columns, tuple(rows)) for (device, abi), rows in sorted(groups.items())]
+                says = f"{device_key} {abi_here} {view.says(artifact.digest)}"
+                lazy: Row[Value] = Row(says, partial(ours, artifact, device_key, abi_here), artifact.digest)
+                groups.setdefault((title, abi_here), []).append(lazy)
+    return [Table(f"{device}, {abi}", columns, Rows(rows)) for (device, abi), rows in sorted(groups.items())]
 
 
 def _text(text: str | None, otherwise: str) -> Value:
@@ -284,9 +292,10 @@ def gpu(view: View, published: Sequence[PublishedTable]) -> Table:
                     Text(figures.whose(table)),
                 )
             )
-    for cell in sorted(view.best.values(), key=lambda c: (device_of(c), c.model, c.artifact_sha256, c.job_key)):
+    on_gpu = [cell for cell in view.best.values() if cell.runner.name in ("torch", "trtexec")]
+    for cell in sorted(on_gpu, key=lambda c: (device_of(c), c.model, c.artifact_sha256, c.job_key)):
         rate = images_per_s(cell)
-        if cell.runner.name not in ("torch", "trtexec") or rate is None:
+        if rate is None:
             continue
         model, strategy = split_name(cell.model)
         latency = view.latency(cell)
@@ -335,7 +344,7 @@ def amc(view: View, published: PublishedTable) -> Table:
             )
         )
     models = {row.model for row in published.rows}
-    for item in lineage(view.material.held):
+    for item in view.order:
         if of_model(item, models):
             rows += _amc_rows(view, item)
     notes = tuple(f"{row.cells[0]}: {row.note}." for row in published.rows if row.note)

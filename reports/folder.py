@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -23,6 +24,7 @@ import zoo
 from pocketzoo import __version__
 from pocketzoo.errors import BadInput
 from pocketzoo.files import write_atomically
+from reports.rows import Rows
 
 LIST = "report.json"
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,199}"
@@ -31,8 +33,14 @@ _SOURCES = frozenset({".py", ".yaml", ".html", ".j2", ".css", ".js", ".json"})
 
 
 def key_of(*parts: object) -> str:
-    """A digest of whatever a file is made from: records, dataclasses, texts, numbers, and mappings of them."""
-    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
+    """A digest of whatever a file is made from: records, dataclasses, texts, numbers, rows, and mappings of them."""
+    return hashlib.sha256(msgspec.json.encode(parts, enc_hook=_hook, order="deterministic")).hexdigest()
+
+
+def _hook(part: object) -> object:
+    if isinstance(part, Rows):
+        return part.key()
+    raise TypeError(f"no key of {type(part).__name__}")
 
 
 @cache
@@ -63,6 +71,7 @@ class Folder:
         if out.exists() and not out.is_dir():
             raise BadInput("a file, where the report's folder should be", where=str(out), hint="choose another --out")
         self.out = out
+        self._top = str(out)
         self.keys: dict[str, str] = {}
         self.made = 0
         self._before, self._built_ns = _last_build(out / LIST)
@@ -84,22 +93,41 @@ class Folder:
             ValueError: a name that is not a plain relative path, or is there already.
         """
         wanted = sorted(names)
-        key = key_of(code_key(), key)
-        for name in wanted:
-            if not _OURS.fullmatch(name) or name in self.keys or name == LIST:
-                raise ValueError(f"not a name of a new file of a report: {name!r}")
-            self.keys[name] = key
-        if all(self._before.get(name) == key and self._untouched(name) for name in wanted):
+        # Every name is asked for, so that each has its key.
+        if not any([self.lacks(name, key) for name in wanted]):
             return
-        self.made += 1
         found = make()
         if sorted(found) != wanted:
             raise ValueError(f"made {sorted(found)} where {wanted} was promised")
         for name in wanted:
-            path = self.out / name
-            # An unchanged file keeps its time, so that what watches the folder sees only what changed.
-            if not path.is_file() or path.read_bytes() != found[name]:
-                write_atomically(path, found[name], durable=False)
+            self._put(name, found[name])
+        self.made += 1
+
+    def lacks(self, name: str, key: str) -> bool:
+        """Enter a file into the list; whether it has to be written, by :meth:`write`.
+
+        Raises:
+            ValueError: a name that is not a plain relative path, or is there already.
+        """
+        if not _OURS.fullmatch(name) or name in self.keys or name == LIST:
+            raise ValueError(f"not a name of a new file of a report: {name!r}")
+        # Half a digest is enough to tell keys apart, and a list of a hundred thousand files is read each time.
+        key = hashlib.sha256(f"{code_key()} {key}".encode()).hexdigest()[:32]
+        self.keys[name] = key
+        return self._before.get(name) != key or not self._untouched(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that was found lacking."""
+        if name not in self.keys:
+            raise ValueError(f"nobody asked whether this file is lacking: {name!r}")
+        self._put(name, data)
+        self.made += 1
+
+    def _put(self, name: str, data: bytes) -> None:
+        path = self.out / name
+        # An unchanged file keeps its time, so that what watches the folder sees only what changed.
+        if not path.is_file() or path.read_bytes() != data:
+            _replace(f"{self._top}/{name}", data)
 
     def finish(self) -> tuple[str, ...]:
         """Remove what an earlier build made and this one did not, write the list, and return all names, sorted."""
@@ -120,10 +148,27 @@ class Folder:
 
     def _untouched(self, name: str) -> bool:
         try:
-            found = (self.out / name).stat()
+            found = os.stat(f"{self._top}/{name}")  # noqa: PTH116  a hundred thousand of them: a Path each takes a second
         except OSError:
             return False
         return found.st_mtime_ns <= self._built_ns
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Write a file as a whole. One build at a time writes into a folder, so the temporary name needs no chance."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        try:
+            file = open(temporary, "wb")  # noqa: PTH123, SIM115  a hundred thousand of them, see `_untouched`
+        except FileNotFoundError:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            file = open(temporary, "wb")  # noqa: PTH123, SIM115
+        with file:
+            file.write(data)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _last_build(path: Path) -> tuple[dict[str, str], int]:

@@ -37,7 +37,7 @@ def add(folder: Folder, view: View) -> None:
         groups.setdefault(file_of(cell, len(cells)), []).append(cell)
     chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
     for name, group in groups.items():
-        key = key_of([((cell.job_key, cell.time) in chosen, cell) for cell in group])
+        key = key_of([((cell.job_key, cell.time) in chosen, view.material.sign(cell)) for cell in group])
         folder.add(name, key, lambda group=group: _document(view, group, chosen))  # type: ignore[misc]
     if digits:
         head = {"digits": digits, "says": f"cell ID is in cells/, in the file named by its first {digits} digits"}

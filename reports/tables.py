@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from reports.cells import (
     DeviceKey,
@@ -23,8 +24,9 @@ from reports.compare import (
     size_change,
     speed_up,
 )
+from reports.rows import Row, Rows
 from reports.values import Column, Missing, Size, Table, Text, Value
-from reports.view import View, lineage
+from reports.view import View
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
 
@@ -62,49 +64,74 @@ def _threads(cells: Iterable[Measurement]) -> list[int]:
     return sorted({*THREADS, *(cell.threads_requested for cell in cells)})
 
 
-def summary(view: View, device: DeviceKey, *, most: int) -> Table:
-    """What a reader chooses from: size, accuracy, latency and speed-up of the tagged models on one device."""
+def summary(view: View, device: DeviceKey, *, most: int, measured: bool = False) -> Table:
+    """What a reader chooses from: size, accuracy, latency and speed-up of the tagged models on one device.
+
+    Args:
+        view: the material.
+        device: whose latencies.
+        most: so many models, in the order of :func:`lineage`.
+        measured: only models that were measured on it, be it in vain.
+    """
     cells = view.cells_of(device)
     abis = _abis(cells)
     threads = _threads(cells)
-    tagged = [item for item in view.material.held if item.tags]
+    tagged = view.tagged
     counts = _counts(tagged)
-    columns = [Column("Model"), Column("Format"), Column("Size (MB)", "right"), Column("Top-1 (95% interval)")]
+    columns = [
+        Column("Model"),
+        Column("Format"),
+        Column("Size (MB)", "right"),
+        Column("Top-1 (95% interval)", numeric=True),
+    ]
     for abi in abis:
         columns += [Column(f"{abi} T{count} (ms)", "right") for count in threads]
         one = "Speed-up, 1 thread" if len(abis) == 1 else f"Speed-up {abi}, 1 thread"
         columns.append(Column(one, "right"))
-    rows = []
-    for item in lineage(tagged)[:most]:
+
+    def row(item: Held) -> tuple[Value, ...]:
         artifact = item.artifact
         precision = _precision(artifact)
-        row: list[Value] = [
+        made: list[Value] = [
             _name(item, counts[artifact.name]),
             Text(f"{artifact.format} {precision}".strip()),
             Size(artifact.size_bytes),
             _score(artifact),
         ]
         for abi in abis:
-            row += [view.latency_at(artifact.digest, device, abi, count) for count in threads]
-            row.append(_speed_up(view, item, (device, abi, 1)))
-        rows.append(tuple(row))
+            made += [view.latency_at(artifact.digest, device, abi, count) for count in threads]
+            made.append(_speed_up(view, item, (device, abi, 1)))
+        return tuple(made)
+
+    listed = [item for item in tagged if not measured or view.of(item.artifact.digest, device)]
     notes: list[str] = []
     if len(view.material.held) > len(tagged):
         left = len(view.material.held) - len(tagged)
         notes.append(f"{left} {'entry' if left == 1 else 'entries'} without a tag: see latency.md.")
-    notes += _cut(len(tagged), most)
-    return Table(view.title(device), tuple(columns), tuple(rows), tuple(notes))
+    notes += _cut(len(listed), most)
+    if len(listed) < len(tagged):
+        left = len(tagged) - len(listed)
+        notes.append(f"{left:,} {'model' if left == 1 else 'models'} of the zoo not measured here.")
+    rows = Rows(_lazy(view, item, counts[item.artifact.name], partial(row, item)) for item in listed[:most])
+    return Table(view.title(device), tuple(columns), rows, tuple(notes))
+
+
+def _lazy(view: View, item: Held, alike: int, make: Callable[[], tuple[Value, ...]]) -> Row[Value]:
+    """A row about a model that may be set beside its parent, of whose name there are so many."""
+    artifact = item.artifact
+    digests = (artifact.digest, artifact.parent.digest) if artifact.parent else (artifact.digest,)
+    return Row(f"{alike > 1} {view.says(*digests)}", make, artifact.digest)
 
 
 def brief(view: View, device: DeviceKey, *, most: int) -> Table:
     """The same for a terminal of 80 columns: a row for each model, ABI and thread count that was measured."""
     cells = view.cells_of(device)
-    tagged = [item for item in view.material.held if item.tags]
+    tagged = view.tagged
     counts = _counts(tagged)
     columns = [Column("Model"), Column("MB", "right"), Column("Top-1", "right"), Column("ABI"), Column("T", "right")]
     columns += [Column("Latency (ms)"), Column("Speed-up")]
     rows = []
-    for item in lineage(tagged)[:most]:
+    for item in tagged[:most]:
         artifact = item.artifact
         found = headline(artifact)
         top1 = Text(f"{found.value:.1f}% n={found.samples}" if found else "-", published=_is_published(found))
@@ -159,19 +186,23 @@ def latency(view: View) -> Table:
     abis, threads = _abis(cells, ARM), _threads(cells)
     columns = [Column("Device"), Column("Model"), Column("Strategy")]
     columns += [Column(f"{abi} T{count}", "right") for abi in abis for count in threads]
-    rows = []
+
+    def row(device: DeviceKey, digest: str, name: str, alike: int) -> tuple[Value, ...]:
+        model, strategy = split_name(name)
+        short = f"{model}@{digest[:8]}" if alike > 1 else model
+        times = (view.latency_at(digest, device, abi, count) for abi in abis for count in threads)
+        return (Text(view.title(device)), Text(short), Text(strategy), *times)
+
+    rows: list[Row[Value]] = []
     for device in view.devices:
         measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
         counts: dict[str, int] = {}
         for name in measured.values():
             counts[name] = counts.get(name, 0) + 1
         for digest, name in sorted(measured.items(), key=lambda entry: (*split_name(entry[1]), entry[0])):
-            model, strategy = split_name(name)
-            short = f"{model}@{digest[:8]}" if counts[name] > 1 else model
-            row: list[Value] = [Text(view.title(device)), Text(short), Text(strategy)]
-            row += [view.latency_at(digest, device, abi, count) for abi in abis for count in threads]
-            rows.append(tuple(row))
-    return Table("Latency (ms), median ± half-width of the 95% interval", tuple(columns), tuple(rows))
+            says = f"{device.name} {device.fingerprint} {counts[name] > 1} {view.says(digest)}"
+            rows.append(Row(says, partial(row, device, digest, name, counts[name]), digest))
+    return Table("Latency (ms), median ± half-width of the 95% interval", tuple(columns), Rows(rows))
 
 
 def every_cell(view: View) -> Table:
@@ -191,26 +222,33 @@ def every_cell(view: View) -> Table:
         Column("Shown"),
     )
     chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
-    rows = []
-    for cell in sorted(view.material.measurements, key=_cell_order):
+
+    def row(cell: Measurement) -> tuple[Value, ...]:
         used = "?" if cell.threads_actual is None else str(cell.threads_actual)
-        rows.append(
-            (
-                Text(cell_id(cell), code=True),
-                Text(cell.model),
-                Text(cell.artifact_sha256[:8], code=True),
-                Text(view.title(device_of(cell))),
-                Text(cell.abi),
-                Text(f"{cell.threads_requested}/{used}"),
-                Text(cell.affinity or "any"),
-                Text(f"{cell.warmup} + {cell.runs} × {repeat_count(cell)}"),
-                view.latency(cell),
-                Text(reason(cell)),
-                Text(cell.time),
-                Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
-            )
+        return (
+            Text(cell_id(cell), code=True),
+            Text(cell.model),
+            Text(cell.artifact_sha256[:8], code=True),
+            Text(view.title(device_of(cell))),
+            Text(cell.abi),
+            Text(f"{cell.threads_requested}/{used}"),
+            Text(cell.affinity or "any"),
+            Text(f"{cell.warmup} + {cell.runs} × {repeat_count(cell)}"),
+            view.latency(cell),
+            Text(reason(cell)),
+            Text(cell.time),
+            Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
         )
-    return Table("Every cell", columns, tuple(rows))
+
+    rows = Rows(
+        Row(
+            f"{view.frame} {(cell.job_key, cell.time) in chosen} {view.material.sign(cell)}",
+            partial(row, cell),
+            cell.artifact_sha256,
+        )
+        for cell in sorted(view.material.measurements, key=_cell_order)
+    )
+    return Table("Every cell", columns, rows)
 
 
 def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, str]:
@@ -254,8 +292,12 @@ def quantization(view: View, published: Sequence[tuple[Value, ...]] = ()) -> Tab
         Column("Time (8-bit)", "right"),
         Column("Speed-up", "right"),
     )
+    socs = {
+        device: next((cell.device.soc for cell in view.cells_of(device) if cell.device.soc), None)
+        for device in view.devices
+    }
     rows: list[tuple[Value, ...]] = []
-    for item in lineage(view.material.held):
+    for item in view.order:
         child, parent = item.artifact, parent_of(view.material, item)
         if child.parent is None or not is_quantized(child.name, child.parent.relation):
             continue
@@ -276,7 +318,7 @@ def quantization(view: View, published: Sequence[tuple[Value, ...]] = ()) -> Tab
                 )
             else:
                 times = (view.latency(pair[1]), view.latency(pair[0]))
-            soc = next((c.device.soc for c in view.cells_of(device) if c.device.soc), None)
+            soc = socs[device]
             rows.append(
                 (
                     Text(split_name(child.parent.name)[0] if child.name.endswith("-quant") else child.name),
@@ -297,7 +339,7 @@ def accuracy(view: View, *, most: int | None = None) -> Table:
         Column("Model"),
         Column("Strategy"),
         Column("Metric"),
-        Column("Accuracy (95% interval)"),
+        Column("Accuracy (95% interval)", numeric=True),
         Column("Δ to parent", "right"),
         Column("Size (MB)", "right"),
         Column("Δ size", "right"),
@@ -306,23 +348,23 @@ def accuracy(view: View, *, most: int | None = None) -> Table:
         Column("Parent"),
     )
     counts = _counts(view.material.held)
-    rows: list[tuple[Value, ...]] = []
-    for item in lineage(view.material.held)[:most]:
+
+    def row(item: Held) -> tuple[Value, ...]:
         artifact, parent = item.artifact, parent_of(view.material, item)
         found = headline(artifact)
         model, strategy = split_name(artifact.name)
-        rows.append(
-            (
-                _name(Held(artifact), counts[artifact.name]) if counts[artifact.name] > 1 else Text(model),
-                Text(strategy),
-                Text(found.metric) if found else Missing("none"),
-                score(found, artifact.digest) if found else Missing("not measured"),
-                accuracy_change(artifact, parent),
-                Size(artifact.size_bytes),
-                size_change(artifact, parent),
-                Missing("not recorded") if artifact.parameters is None else Text(f"{artifact.parameters:,}"),
-                Missing("not recorded") if artifact.macs is None else Text(f"{artifact.macs / 1e6:.1f}"),
-                Text(artifact.parent.name) if artifact.parent else Missing("none"),
-            )
+        return (
+            _name(Held(artifact), counts[artifact.name]) if counts[artifact.name] > 1 else Text(model),
+            Text(strategy),
+            Text(found.metric) if found else Missing("none"),
+            score(found, artifact.digest) if found else Missing("not measured"),
+            accuracy_change(artifact, parent),
+            Size(artifact.size_bytes),
+            size_change(artifact, parent),
+            Missing("not recorded") if artifact.parameters is None else Text(f"{artifact.parameters:,}"),
+            Missing("not recorded") if artifact.macs is None else Text(f"{artifact.macs / 1e6:.1f}"),
+            Text(artifact.parent.name) if artifact.parent else Missing("none"),
         )
-    return Table("Accuracy and size", columns, tuple(rows), _cut(len(view.material.held), most))
+
+    rows = Rows(_lazy(view, item, counts[item.artifact.name], partial(row, item)) for item in view.order[:most])
+    return Table("Accuracy and size", columns, rows, _cut(len(view.material.held), most))

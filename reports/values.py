@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +97,7 @@ class Column:
 
     heading: str
     align: Align = "left"
+    numeric: bool = False  # sorted by number though it stands left; those that stand right are
 
 
 @dataclass(frozen=True)
@@ -104,5 +106,5 @@ class Table:
 
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: Sequence[tuple[Value, ...]]
     notes: tuple[str, ...] = ()

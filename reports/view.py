@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar, cast
+
+import msgspec
 
 from reports.cells import DeviceKey, Held, Material, Setup, cell_id, device_of, marks, setup_of, shown, split_name
 from reports.values import Latency, Missing
 from zoo.artifact import Artifact
 from zoo.measurement import Measurement
 
+T = TypeVar("T")
 _FAMILIES = {"ARM": frozenset({"armv7", "armv8"}), "x86": frozenset({"x86", "x86_64"})}
 
 
@@ -42,6 +49,53 @@ class View:
                 letters[device, setup] = letter(number) if len(setups) > 1 else ""
         object.__setattr__(self, "letters", letters)
 
+    @cached_property
+    def _remembered(self) -> dict[object, object]:
+        return {}
+
+    def remember(self, name: object, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once: several pages show the same plots."""
+        if name not in self._remembered:
+            self._remembered[name] = make()
+        return cast("T", self._remembered[name])
+
+    @cached_property
+    def order(self) -> tuple[Held, ...]:
+        """Every entry, see :func:`lineage`."""
+        return tuple(lineage(self.material.held))
+
+    @cached_property
+    def tagged(self) -> tuple[Held, ...]:
+        """The entries that a tag points at, in the same order."""
+        return tuple(item for item in self.order if item.tags)
+
+    @cached_property
+    def _of_both(self) -> dict[tuple[str, DeviceKey], list[Measurement]]:
+        found: dict[tuple[str, DeviceKey], list[Measurement]] = {}
+        for (digest, device, _, _), cell in self.best.items():
+            found.setdefault((digest, device), []).append(cell)
+        return found
+
+    def of(self, digest: str, device: DeviceKey) -> list[Measurement]:
+        """The cells shown for an artifact on a device."""
+        return self._of_both.get((digest, device), [])
+
+    def says(self, *digests: str) -> str:
+        """Everything that a row about these artifacts is made from, besides its table's columns."""
+        return " ".join((self.frame, *map(self.material.sign_of, digests)))
+
+    @cached_property
+    def frame(self) -> str:
+        """A digest of what stands in rows besides their own records: titles, set-ups, why cells are empty."""
+        told = []
+        for device in self.devices:
+            cells = self.cells_of(device)
+            abis = {abi for cell in cells for abi in (cell.abi, *cell.device.abis)}
+            soc = next((cell.device.soc for cell in cells if cell.device.soc), None)
+            told.append((device, self.title(device), sorted(abis), sorted({c.threads_requested for c in cells}), soc))
+        letters = [(device, setup, name) for (device, setup), name in self.letters.items()]
+        return hashlib.sha256(msgspec.json.encode((told, letters))).hexdigest()[:16]
+
     def cells_of(self, device: DeviceKey) -> list[Measurement]:
         """The cells shown for a device."""
         return self._of_device.get(device, [])
@@ -52,8 +106,15 @@ class View:
 
     def title(self, device: DeviceKey) -> str:
         """A device's name, with its fingerprint where two devices share the name."""
-        alike = sum(other.name == device.name for other in self.devices)
-        return device.name if alike == 1 else f"{device.name} (fingerprint {device.fingerprint[:8]})"
+        return self._titles[device]
+
+    @cached_property
+    def _titles(self) -> dict[DeviceKey, str]:
+        alike = Counter(device.name for device in self.devices)
+        return {
+            device: device.name if alike[device.name] == 1 else f"{device.name} (fingerprint {device.fingerprint[:8]})"
+            for device in self.devices
+        }
 
     def slugs(self) -> list[tuple[DeviceKey, str]]:
         """Each device with a piece of file name, unique and plain."""

@@ -22,6 +22,8 @@ def visible(text: str) -> str:
     Control characters could break a table or drive a terminal; invisible and direction-changing ones could make a
     name read as another.
     """
+    if text.isprintable():  # nearly every text, and there are millions of them in a large report
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 

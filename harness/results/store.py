@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from devices.facts import DeviceFacts
 from harness.job import Cell
@@ -309,6 +309,14 @@ class Results:
         """Every ended round of these job keys, oldest first."""
         with self.database.reading() as connection:
             return {} if connection is None else history.history(connection, job_keys, self.url)
+
+    def round_counts(self) -> dict[str, int]:
+        """How many rounds were begun of each job key, the open one included; read from the index alone."""
+        with self.database.reading() as connection:
+            if connection is None:
+                return {}
+            query = select(rounds.c.job_key, func.count()).group_by(rounds.c.job_key)
+            return {key: count for key, count in connection.execute(query)}
 
     def as_of(self, time: float) -> tuple[Measurement, ...]:
         """As :meth:`latest_summaries`, as it was at a time (seconds since 1970)."""

@@ -20,7 +20,7 @@ from reports.render.plots import (
     drawing,
     figure,
     label_points,
-    mark_point,
+    mark_points,
     picture,
 )
 from reports.render.plots import words as shorten
@@ -39,8 +39,9 @@ def cost(drawn: Trade) -> Picture:
         canvas = figure(8, 5)
         axes = canvas.add_subplot()
         families = sorted({point.family for point in drawn.points})
-        for point in drawn.points:
-            mark_point(axes, point, families.index(point.family))
+        for number, family in enumerate(families):
+            for good in (True, False):
+                mark_points(axes, [p for p in drawn.points if p.family == family and p.good is good], number)
         axes.set_xlim(0, 1.25 * max(point.latency_ends[1] for point in drawn.points))
         axes.set_ylim(0, 1.15 * max(point.accuracy for point in drawn.points) or 1)
         axes.set_xlabel("Latency (ms), median and 95% interval")

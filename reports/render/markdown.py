@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tabulate import tabulate
 
@@ -38,6 +39,7 @@ def cell(value: Value) -> str:
 
 def table(drawn: Table) -> str:
     """A table with the legend of its marks and its notes, without its title."""
+    drawn = replace(drawn, rows=tuple(drawn.rows))  # made once, for the cells and for the legend
     if not drawn.rows:
         body = "Nothing to show yet."
     else:

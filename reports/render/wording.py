@@ -69,6 +69,7 @@ def values_in(value: Value) -> tuple[Value, ...]:
     return value.parts if isinstance(value, Line) else (value,)
 
 
+SETUPS = "(A), (B), ... how it was measured, see README.md"
 MEANING = {
     "✓": "measured on this hardware and valid",
     "!throttled": "the clock fell while it was measured",
@@ -82,13 +83,19 @@ MEANING = {
 }
 
 
+def whole_legend() -> tuple[str, ...]:
+    """Every mark: the legend of a table that is too long to look through."""
+    found = [f"{mark} {says}" for mark, says in MEANING.items()]
+    return (*found, f"{SETUPS} (where a latency has such a letter)")
+
+
 def legend(drawn: Table) -> tuple[str, ...]:
     """The marks a table uses, each with its meaning, in the order of :data:`MEANING`."""
     values = [each for row in drawn.rows for value in row for each in values_in(value)]
     used = {mark for value in values for mark in marks_of(value)}
     found = [f"{mark} {says}" for mark, says in MEANING.items() if any(mark in name for name in used)]
     if any(isinstance(value, Latency) and value.setup for value in values):
-        found.append("(A), (B), ... how it was measured, see README.md")
+        found.append(SETUPS)
     if any(isinstance(value, Latency) and value.centre == "mean" for value in values):
         found.append("mean: the runner's tool printed no median")
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -12,13 +12,14 @@ from reports.cells import CELL_ID, device_of
 from reports.folder import Folder, key_of
 from reports.render import plots
 from reports.site import devices, measurements, models, overview
-from reports.site.page import Context, Page, Script, draw
+from reports.site.page import Page, Script, draw
 from reports.site.places import Places, places
 from reports.view import View
 from zoo.measurement import Measurement
+from zoo.past import Past
 
 TOP = "site/"
-AT_ONCE = 128  # measurements whose samples are in memory
+AT_ONCE = 128  # measurements whose samples are in memory, models whose histories are
 
 
 def build(view: View, folder: Folder) -> None:
@@ -35,8 +36,10 @@ def build(view: View, folder: Folder) -> None:
     pages, scripts = _pages(view, placed, stills)
     for script in scripts:
         folder.add(TOP + script.address, script.key, script.make)
-    for page in [*pages, *_model_pages(view, placed), *_measurement_pages(view, placed)]:
+    for page in pages:
         folder.add(TOP + page.address, page.key, partial(draw, page))
+    _models(view, placed, folder)
+    _measurements(view, placed, folder)
 
 
 def _stills(view: View, folder: Folder) -> frozenset[str]:
@@ -74,24 +77,42 @@ def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Pag
     return pages, scripts
 
 
-def _model_pages(view: View, placed: Places) -> Iterator[Page]:
+def _models(view: View, placed: Places, folder: Folder) -> None:
+    """The page of each model; histories are read for those that are drawn, some at a time."""
     made = models.children(view)
+    material = view.material
     by_model: dict[str, list[Measurement]] = {}
     for cell in view.best.values():
         by_model.setdefault(cell.artifact_sha256, []).append(cell)
-    told = view.material.history(tuple(view.best.values()))
-    for digest, held in view.material.by_digest.items():
-        cells = sorted(by_model.get(digest, ()), key=lambda cell: (cell.job_key, cell.time))
-        key = key_of(
+    told: dict[str, tuple[Past, ...]] = {}
+
+    def page(digest: str) -> bytes:
+        context = partial(models.context, material.by_digest[digest], cells_of(digest), view, placed, made, told)
+        return draw(Page(placed.models[digest], "model.html", context, ""))
+
+    def cells_of(digest: str) -> list[Measurement]:
+        return sorted(by_model.get(digest, ()), key=lambda cell: (cell.job_key, cell.time))
+
+    def key_of_page(digest: str) -> str:
+        cells = cells_of(digest)
+        return key_of(
             "model",
-            held,
-            [(cell, [(past.time, past.verdict) for past in told.get(cell.job_key, ())]) for cell in cells],
+            material.artifact_signs[digest],
+            [(material.sign(cell), material.rounds.get(cell.job_key)) for cell in cells],
+            # Rounds that are shown nowhere else are points of the history.
+            material.sign_of(digest),
             [_neighbours(cell, view, placed) for cell in cells],
             [(child.name, child.digest, child.parent, placed.models[child.digest]) for child in made.get(digest, ())],
             _line(view, digest, placed),
         )
-        context: Callable[[], Context] = partial(models.context, held, cells, view, placed, made, told)
-        yield Page(placed.models[digest], "model.html", context, key)
+
+    wanted = [d for d in material.by_digest if folder.lacks(TOP + placed.models[d], key_of_page(d))]
+    for start in range(0, len(wanted), AT_ONCE):
+        batch = wanted[start : start + AT_ONCE]
+        told.clear()
+        told.update(material.history([cell for digest in batch for cell in by_model.get(digest, ())]))
+        for digest in batch:
+            folder.write(TOP + placed.models[digest], page(digest))
 
 
 def _line(view: View, digest: str, placed: Places) -> list[object]:
@@ -107,33 +128,20 @@ def _line(view: View, digest: str, placed: Places) -> list[object]:
     return found
 
 
-def _measurement_pages(view: View, placed: Places) -> Iterator[Page]:
+def _measurements(view: View, placed: Places, folder: Folder) -> None:
+    """The page of each measurement; samples are read for those that are drawn, some at a time."""
     titles = {device: view.title(device) for device in view.devices}
-    cells = sorted(view.material.measurements, key=lambda c: (c.job_key, c.time))
-    reader = _Reader(view, cells)
-
-    def context(number: int) -> Context:
-        whole = reader.whole(number)
-        return measurements.context(whole, titles[device_of(whole)], placed)
-
-    for number, cell in enumerate(cells):
-        key = key_of("measurement", cell, titles[device_of(cell)], _neighbours(cell, view, placed))
-        yield Page(placed.cell(cell), "measurement.html", partial(context, number), key)
-
-
-class _Reader:
-    """Measurements with their samples, read some at a time as their pages are drawn one after the other."""
-
-    def __init__(self, view: View, cells: Sequence[Measurement]) -> None:
-        self._view, self._cells = view, cells
-        self._first, self._held = 0, tuple[Measurement, ...]()
-
-    def whole(self, number: int) -> Measurement:
-        """One of the cells, by its place."""
-        if not self._first <= number < self._first + len(self._held):
-            self._first = number
-            self._held = tuple(self._view.material.whole(self._cells[number : number + AT_ONCE]))
-        return self._held[number - self._first]
+    material = view.material
+    wanted = []
+    for cell in material.measurements:
+        told = (material.sign(cell), titles[device_of(cell)], *_neighbours(cell, view, placed))
+        if folder.lacks(TOP + placed.cell(cell), key_of("measurement", told)):
+            wanted.append(cell)
+    for start in range(0, len(wanted), AT_ONCE):
+        batch = wanted[start : start + AT_ONCE]
+        for cell, whole in zip(batch, material.whole(batch), strict=True):
+            context = partial(measurements.context, whole, titles[device_of(whole)], placed)
+            folder.write(TOP + placed.cell(cell), draw(Page(placed.cell(cell), "measurement.html", context, "")))
 
 
 def _neighbours(cell: Measurement, view: View, placed: Places) -> tuple[object, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from reports import figures
-from reports.cells import cell_id, marks, split_name
+from reports.cells import cell_id, device_of, marks, split_name
 from reports.compare import headline, metric_name
 from reports.numbers import ms_text, size_text
+from reports.rows import Row, Rows, standing
 from reports.site.grid import Address, Grid, Heading, Shown, leading_number
 from reports.view import View
+from zoo.measurement import Measurement
 
 COLUMNS = (
     Heading("Device", filter="choice"),
@@ -34,52 +37,64 @@ def grid(view: View, models: Address, cells: Address, tables: Address) -> Grid:
         tables: from a published table's name to its page.
     """
     rows = [*_measured(view, models, cells), *_published(tables)]
-    rows.sort(key=lambda row: (row[0].text, _order(row[4]), row[1].text, row[2].text, row[5].text, row[6].text))
-    return Grid("choose", "Latency, accuracy and size of every model on every device", COLUMNS, tuple(rows))
+    rows.sort(key=lambda row: row[0])
+    return Grid(
+        "choose", "Latency, accuracy and size of every model on every device", COLUMNS, Rows(row for _, row in rows)
+    )
 
 
-def _order(cell: Shown) -> float:
-    return cell.order if isinstance(cell.order, float | int) else float("inf")
+# Device, latency in ms, model, strategy, ABI, threads: the order of the rows.
+_Key = tuple[str, float, str, str, str, int]
 
 
-def _measured(view: View, models: Address, cells: Address) -> Iterator[tuple[Shown, ...]]:
+def _measured(view: View, models: Address, cells: Address) -> Iterator[tuple[_Key, Row[Shown]]]:
+    material = view.material
     for (digest, device, abi, threads), cell in view.best.items():
         if cell.summary is None:
             continue
-        held = view.material.by_digest.get(digest)
-        model, strategy = split_name(cell.model)
-        accuracy = headline(held.artifact) if held else None
-        if accuracy is None or metric_name(accuracy.metric) != "top1":
-            top1 = Shown("not measured", empty=True)
-        else:
-            second = accuracy.provenance == "published"
-            top1 = Shown(
-                f"{accuracy.value:.2f}",
-                remark=f"n={accuracy.samples:,}, {accuracy.dataset}",
-                marks=("‡",) if second else (),
-                order=accuracy.value,
-                second=second,
-            )
-        emulated = any("†" in mark for mark in marks(cell))
-        yield (
-            Shown(view.title(device)),
-            Shown(model, href=models(digest)),
-            Shown(strategy),
-            top1,
-            Shown(
-                ms_text(cell.summary.median_ms),
-                marks=marks(cell),
-                href=cells(cell_id(cell)),
-                order=cell.summary.median_ms,
-                second=emulated or cell.provenance == "published",
-            ),
-            Shown(abi),
-            Shown(str(threads), order=float(threads)),
-            Shown(size_text(held.artifact.size_bytes), order=held.artifact.size_bytes / 1e6)
-            if held
-            else Shown("not in the zoo", empty=True),
-            Shown({"hardware": "measured"}.get(cell.provenance, cell.provenance) if not emulated else "emulated"),
+        title, address = view.title(device), models(digest)
+        says = f"{title} {material.artifact_signs.get(digest)} {material.sign(cell)} {address} {cells(cell_id(cell))}"
+        key = (title, cell.summary.median_ms, *split_name(cell.model), abi, threads)
+        yield key, Row(says, partial(_row, view, cell, address, cells), digest)
+
+
+def _row(view: View, cell: Measurement, address: str, cells: Address) -> tuple[Shown, ...]:
+    """A latency that was measured here."""
+    assert cell.summary is not None  # noqa: S101  others have no row
+    held = view.material.by_digest.get(cell.artifact_sha256)
+    model, strategy = split_name(cell.model)
+    accuracy = headline(held.artifact) if held else None
+    if accuracy is None or metric_name(accuracy.metric) != "top1":
+        top1 = Shown("not measured", empty=True)
+    else:
+        second = accuracy.provenance == "published"
+        top1 = Shown(
+            f"{accuracy.value:.2f}",
+            remark=f"n={accuracy.samples:,}, {accuracy.dataset}",
+            marks=("‡",) if second else (),
+            order=accuracy.value,
+            second=second,
         )
+    emulated = any("†" in mark for mark in marks(cell))
+    return (
+        Shown(view.title(device_of(cell))),
+        Shown(model, href=address),
+        Shown(strategy),
+        top1,
+        Shown(
+            ms_text(cell.summary.median_ms),
+            marks=marks(cell),
+            href=cells(cell_id(cell)),
+            order=cell.summary.median_ms,
+            second=emulated or cell.provenance == "published",
+        ),
+        Shown(cell.abi),
+        Shown(str(cell.threads_requested), order=float(cell.threads_requested)),
+        Shown(size_text(held.artifact.size_bytes), order=held.artifact.size_bytes / 1e6)
+        if held
+        else Shown("not in the zoo", empty=True),
+        Shown({"hardware": "measured"}.get(cell.provenance, cell.provenance) if not emulated else "emulated"),
+    )
 
 
 def _sizes() -> dict[tuple[str, str, str], str]:
@@ -93,12 +108,12 @@ def _sizes() -> dict[tuple[str, str, str], str]:
     return found
 
 
-def _published(address: Address) -> Iterator[tuple[Shown, ...]]:
+def _published(address: Address) -> Iterator[tuple[_Key, Row[Shown]]]:
     sizes = _sizes()
     for one in figures.latencies():
         size = one.size or sizes.get((one.whose, one.model, one.strategy))
         top1 = Shown(one.accuracy or "", marks=("‡",), order=one.top1, second=True)
-        yield (
+        row = (
             Shown(one.device),
             Shown(one.model),
             Shown(one.strategy),
@@ -111,3 +126,5 @@ def _published(address: Address) -> Iterator[tuple[Shown, ...]]:
             else Shown("not published", empty=True),
             Shown("published", remark=one.whose),
         )
+        key = (one.device, one.ms, one.model, one.strategy, one.abi or "not told", one.threads or 0)
+        yield key, standing(row)

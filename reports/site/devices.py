@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from reports import drawings, tables
 from reports.cells import DeviceKey, believable, cell_id, repeat_count, setup_of, split_name
 from reports.folder import key_of
 from reports.numbers import ms_text
+from reports.rows import Row, Rows
 from reports.site import figures, words
 from reports.site.grid import Address, Grid, Heading, Shown, grid_of
 from reports.site.models import failed_or
 from reports.site.page import Context, Long, Page, Script, long_table
 from reports.site.places import Places, relative
-from reports.values import Latency, Missing, Table, Value
+from reports.values import Table
 from reports.view import View
 from zoo.measurement import Measurement
 
@@ -37,11 +39,12 @@ CELLS = (
     Heading("99th percentile", "right"),
     Heading("Verdict", filter="choice"),
     Heading("Why"),
-    Heading("Runs × repeats", "right"),
+    Heading("Runs × repeats"),
     Heading("Time (UTC)"),
     Heading("Cell"),
 )
 MOST_MODELS = 2_000  # in the table of a device; all measurements are in the next table
+MOST_HISTORIES = 240  # cells among which those that moved most are looked for
 EMULATED = (
     "This device is emulated. Its numbers say that a model runs and computes the same; they say nothing about the "
     "speed of the device it imitates."
@@ -137,17 +140,17 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     title = view.title(device)
     to_cell: Address = lambda cell: relative(places.shown.get(cell, ""), address)  # noqa: E731
     trail = [("devices.html", "Devices"), (address, title)]
-    models = _with_links(grid_of("summary", _measured(view, device), to_cell, ("Format",)), view, places, address)
+    table = grid_of("summary", _measured(view, device), to_cell, ("Format",), places.odd)
+    models = _with_links(table, view, places, address)
     all_models = long_table(address, models, "Devices", trail, none="No model of the zoo with a tag was measured here.")
-    all_cells = long_table(address, _cells(cells, view, to_cell), "Devices", trail)
+    all_cells = long_table(address, _cells(cells, view, to_cell, places.odd), "Devices", trail)
     kind, css = provenance(cells)
-
-    told = view.material.history(cells)
-    drawn_from = [(line, slug_) for line, slug_ in view.slugs() if line == device]
+    # Of many cells those that were measured last: each model's page has the history of its own.
+    recent = sorted(cells, key=lambda cell: (cell.time, cell.job_key))[-MOST_HISTORIES:]
 
     def context() -> Context:
         drawn = plots(view, device, places, address, stills)
-        past = drawings.histories(told, cells)
+        past = drawings.histories(view.material.history(recent), recent)
         if past:
             moved = drawings.most_moved(past, 8)
             title_ = f"History on {title}"
@@ -162,15 +165,18 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
             "warning": EMULATED if "†" in kind else "",
             "key": _key(cells),
             "figures": drawn,
-            "grids": [all_models.first, all_cells.first],
+            "grids": [all_models.first(), all_cells.first()],
             "conditions": _conditions(view, cells),
             "setups": _setups(view, device, cells),
             "facts": words.device(max(cells, key=lambda cell: (cell.time, cell.job_key)).device),
         }
 
+    material = view.material
     key = key_of(
-        "device", models, cells, told, drawn_from, sorted(stills), [held.artifact.macs for held in view.material.held]
-    )
+        "device", all_models.key, all_cells.key, dict(view.slugs())[device], sorted(stills), places.key, view.frame,
+        [material.sign(cell) for cell in cells], [material.artifact_signs[d] for d in material.by_digest],
+        [material.rounds.get(cell.job_key) for cell in recent],
+    )  # fmt: skip
     pages_ = [Page(address, "device.html", context, key), *all_models.further, *all_cells.further]
     return pages_, [*all_models.scripts, *all_cells.scripts]
 
@@ -182,54 +188,53 @@ def _with_links(grid: Grid, view: View, places: Places, page: str) -> Grid:
         name = view.material.by_digest[digest].artifact.name
         by_name.setdefault(name, relative(address, page))
         by_name[f"{name}@{digest[:8]}"] = relative(address, page)
-    rows = tuple(
-        (Shown(row[0].text, href=by_name.get(row[0].text, ""), order=row[0].text), *row[1:]) for row in grid.rows
-    )
+
+    def linked(_: str, row: tuple[Shown, ...]) -> tuple[Shown, ...]:
+        return (Shown(row[0].text, href=by_name.get(row[0].text, ""), order=row[0].text), *row[1:])
+
+    rows: Sequence[tuple[Shown, ...]]
+    if isinstance(grid.rows, Rows):
+        rows = grid.rows.map(linked, lambda digest: places.models.get(digest, ""))
+    else:
+        rows = tuple(linked("", row) for row in grid.rows)
     return Grid(grid.name, f"Models on {grid.caption}", grid.columns, rows, grid.notes, grid.legend)
 
 
 def _measured(view: View, device: DeviceKey) -> Table:
     """The device's models, without those that nobody measured on it."""
-    table = tables.summary(view, device, most=MOST_MODELS)
-    rows = tuple(row for row in table.rows if any(_tried(value) for value in row))
-    left = len(table.rows) - len(rows)
-    notes = (*table.notes, *([f"{words.plural(left, 'model')} of the zoo not measured here."] if left else []))
-    return Table(table.title, table.columns, rows, notes)
-
-
-def _tried(value: Value) -> bool:
-    return isinstance(value, Latency) or (isinstance(value, Missing) and value.why.startswith("failed"))
+    return tables.summary(view, device, most=MOST_MODELS, measured=True)
 
 
 def summary(view: View, device: DeviceKey, places: Places, page: str) -> Long:
     """The table of a device's models as another page shows it."""
     to_cell: Address = lambda cell: relative(places.shown.get(cell, ""), page)  # noqa: E731
     slug = dict(view.slugs())[device]
-    table = grid_of(f"summary-{slug}", _measured(view, device), to_cell)
+    table = grid_of(f"summary-{slug}", _measured(view, device), to_cell, (), places.odd)
     return long_table(page, _with_links(table, view, places, page), "Overview")
 
 
-def _cells(cells: Sequence[Measurement], view: View, to_cell: Address) -> Grid:
-    rows = []
-    for cell in sorted(cells, key=lambda c: (*split_name(c.model), c.artifact_sha256, c.abi, c.threads_requested)):
+def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str) -> Grid:
+    def row(cell: Measurement) -> tuple[Shown, ...]:
         model, strategy = split_name(cell.model)
         p99 = cell.summary.p99_ms if cell.summary else None
-        rows.append(
-            (
-                Shown(model),
-                Shown(strategy),
-                Shown(cell.abi),
-                Shown(str(cell.threads_requested), order=float(cell.threads_requested)),
-                failed_or(cell, view, to_cell),
-                Shown(ms_text(p99), order=p99) if p99 is not None else Shown("not known", empty=True),
-                Shown(cell.verdict.name),
-                Shown(tables.reason(cell)),
-                Shown(f"{cell.runs:,} × {repeat_count(cell)}"),
-                Shown(cell.time, order=cell.time),
-                Shown(cell_id(cell), href=to_cell(cell_id(cell)), code=True),
-            )
+        return (
+            Shown(model),
+            Shown(strategy),
+            Shown(cell.abi),
+            Shown(str(cell.threads_requested), order=float(cell.threads_requested)),
+            failed_or(cell, view, to_cell),
+            Shown(ms_text(p99), order=p99) if p99 is not None else Shown("not known", empty=True),
+            Shown(cell.verdict.name),
+            Shown(tables.reason(cell)),
+            Shown(f"{cell.runs:,} × {repeat_count(cell)}"),
+            Shown(cell.time, order=cell.time),
+            Shown(cell_id(cell), href=to_cell(cell_id(cell)), code=True),
         )
-    return Grid("cells", "Every measurement", CELLS, tuple(rows))
+
+    ordered = sorted(cells, key=lambda c: (*split_name(c.model), c.artifact_sha256, c.abi, c.threads_requested))
+    says = f"{odd} {view.frame}"
+    rows = Rows(Row(f"{says} {view.material.sign(cell)}", partial(row, cell), cell.artifact_sha256) for cell in ordered)
+    return Grid("cells", "Every measurement", CELLS, rows)
 
 
 def _key(cells: Sequence[Measurement]) -> list[tuple[str, str, str]]:

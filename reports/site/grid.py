@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from markupsafe import Markup, escape
 
 from reports.render import wording
+from reports.rows import Rows
 from reports.values import Align, Change, Latency, Line, Missing, Ratio, Score, Size, Table, Text, Value
 from zoo.markdown import visible
 
@@ -44,6 +46,7 @@ class Heading:
     text: str
     align: Align = "left"
     filter: Filter = ""
+    numeric: bool = False  # sorted by number though it stands left; in a long table those that stand right are
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,19 @@ class Grid:
     name: str
     caption: str
     columns: tuple[Heading, ...]
-    rows: tuple[tuple[Shown, ...], ...]
+    rows: Sequence[tuple[Shown, ...]]
     notes: tuple[str, ...] = ()
     legend: tuple[str, ...] = ()
 
     def parts(self) -> list[Grid]:
         """The table in pieces of :data:`ROWS` rows; one piece where it is empty."""
-        cut = [self.rows[start : start + ROWS] for start in range(0, len(self.rows), ROWS)] or [()]
+        cut: list[Sequence[tuple[Shown, ...]]] = [
+            self.rows[start : start + ROWS] for start in range(0, len(self.rows), ROWS)
+        ] or [()]
         return [Grid(self.name, self.caption, self.columns, rows, self.notes, self.legend) for rows in cut]
 
 
-def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = ()) -> Grid:
+def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = (), odd: str = "") -> Grid:
     """A report's table as a table of the site.
 
     Args:
@@ -71,12 +76,21 @@ def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = 
         table: typed values; every latency leads to the page of its cell.
         address: of a cell's page.
         filters: headings of the columns that can be narrowed down to one of their values.
+        odd: a digest of the addresses that do not follow from the ids of their cells.
     """
     columns = tuple(
-        Heading(column.heading, column.align, "choice" if column.heading in filters else "") for column in table.columns
+        Heading(column.heading, column.align, "choice" if column.heading in filters else "", column.numeric)
+        for column in table.columns
     )
-    rows = tuple(tuple(shown(value, address) for value in row) for row in table.rows)
-    legend = tuple(line.replace("see README.md", "see the page of the device") for line in wording.legend(table))
+    rows: Sequence[tuple[Shown, ...]]
+    if isinstance(table.rows, Rows) and len(table.rows) > ROWS:
+        rows = table.rows.map(lambda _, row: tuple(shown(value, address) for value in row), lambda _: odd)
+        marks = wording.whole_legend()
+    else:
+        table = replace(table, rows=tuple(table.rows))
+        rows = tuple(tuple(shown(value, address) for value in row) for row in table.rows)
+        marks = wording.legend(table)
+    legend = tuple(line.replace("see README.md", "see the page of the device") for line in marks)
     return Grid(name, table.title, columns, rows, table.notes, legend)
 
 
@@ -126,22 +140,24 @@ def leading_number(text: str) -> float | None:
 
 def cell_html(cell: Shown) -> Markup:
     """The inside of a ``<td>``. Everything that is not markup of ours is escaped, and nothing in it is invisible."""
-    words: Markup = escape(visible(cell.text))
+    # Pieces that are escaped one by one; Markup.format would take most of the time of a large report.
+    words = str(escape(visible(cell.text)))
     if cell.code:
-        words = Markup("<code>{}</code>").format(words)
+        words = f"<code>{words}</code>"
     if cell.href:
-        words = Markup('<a href="{}">{}</a>').format(cell.href, words)
+        words = f'<a href="{escape(cell.href)}">{words}</a>'
     if cell.second:
-        words = Markup("<i>{}</i>").format(words)
+        words = f"<i>{words}</i>"
     if cell.empty:
-        words = Markup('<span class="empty">{}</span>').format(words)
+        words = f'<span class="empty">{words}</span>'
     for mark in cell.marks:
-        words += Markup(" ") + mark_html(mark)
+        words += f" {mark_html(mark)}"
     if cell.remark:
-        words += Markup(' <small class="remark">{}</small>').format(visible(cell.remark))
-    return words
+        words += f' <small class="remark">{escape(visible(cell.remark))}</small>'
+    return Markup(words)  # noqa: S704  every piece is escaped above
 
 
+@lru_cache(maxsize=1024)
 def mark_html(mark: str) -> Markup:
     """A mark as a word with a sign, coloured as well: colour alone would say nothing to some readers."""
     if mark in _SHORT:
@@ -172,7 +188,13 @@ def wraps(cell: Shown) -> bool:
 
 
 def numeric(grid: Grid, position: int) -> bool:
-    """Whether a column is sorted by number: it has numbers, and words only where a value is missing."""
+    """Whether a column is sorted by number: it has numbers, and words only where a value is missing.
+
+    The rows of a long table are not looked at: there it is what its heading says.
+    """
+    heading = grid.columns[position]
+    if isinstance(grid.rows, Rows):
+        return heading.numeric or heading.align == "right"
     column = [row[position] for row in grid.rows]
     values = [cell for cell in column if not cell.empty]
     return bool(values) and all(isinstance(cell.order, float | int) for cell in values)

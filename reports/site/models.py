@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from reports.cells import Held, cell_id, marks, split_name
@@ -11,12 +12,13 @@ from reports.compare import accuracy_change, headline, parent_of, score, size_ch
 from reports.drawings import Bar, Scaling, histories
 from reports.numbers import ms_text
 from reports.render import wording
+from reports.rows import Row, Rows
 from reports.site import figures, words
 from reports.site.grid import Address, Grid, Heading, Shown, shown
 from reports.site.page import Context, part
 from reports.site.places import Places, relative
 from reports.values import Missing, Size
-from reports.view import View, lineage
+from reports.view import View
 from zoo.artifact import Accuracy, Artifact
 from zoo.markdown import visible
 from zoo.measurement import Measurement
@@ -52,35 +54,41 @@ def grid(view: View, places: Places) -> Grid:
     for cell in view.best.values():
         if cell.summary is not None and cell.device.name not in by_model.setdefault(cell.artifact_sha256, []):
             by_model[cell.artifact_sha256].append(cell.device.name)
-    rows = []
-    for item in lineage(view.material.held):
+
+    def row(item: Held) -> tuple[Shown, ...]:
         artifact, parent = item.artifact, parent_of(view.material, item)
         found = headline(artifact)
         devices = sorted(by_model.get(artifact.digest, []))
-        rows.append(
-            (
-                Shown(
-                    artifact.name,
-                    remark=", ".join(item.tags) or artifact.digest[:8],
-                    href=places.models[artifact.digest],
-                    order=artifact.name,
-                ),
-                Shown(split_name(artifact.name)[1]),
-                Shown(artifact.format),
-                shown(score(found, artifact.digest), _nowhere) if found else Shown("not measured", empty=True),
-                shown(accuracy_change(artifact, parent), _nowhere),
-                shown(Size(artifact.size_bytes), _nowhere),
-                shown(size_change(artifact, parent), _nowhere),
-                Shown(f"{artifact.macs / 1e6:.1f}", order=artifact.macs / 1e6)
-                if artifact.macs is not None
-                else Shown("not recorded", empty=True),
-                _parent(artifact, places),
-                Shown(", ".join(devices[:4]) + (f" and {len(devices) - 4} more" if len(devices) > 4 else ""))
-                if devices
-                else Shown("not measured", empty=True),
-            )
+        return (
+            Shown(
+                artifact.name,
+                remark=", ".join(item.tags) or artifact.digest[:8],
+                href=places.models[artifact.digest],
+                order=artifact.name,
+            ),
+            Shown(split_name(artifact.name)[1]),
+            Shown(artifact.format),
+            shown(score(found, artifact.digest), _nowhere) if found else Shown("not measured", empty=True),
+            shown(accuracy_change(artifact, parent), _nowhere),
+            shown(Size(artifact.size_bytes), _nowhere),
+            shown(size_change(artifact, parent), _nowhere),
+            Shown(f"{artifact.macs / 1e6:.1f}", order=artifact.macs / 1e6)
+            if artifact.macs is not None
+            else Shown("not recorded", empty=True),
+            _parent(artifact, places),
+            Shown(", ".join(devices[:4]) + (f" and {len(devices) - 4} more" if len(devices) > 4 else ""))
+            if devices
+            else Shown("not measured", empty=True),
         )
-    return Grid("models", "Models of the zoo", COLUMNS, tuple(rows))
+
+    def says(item: Held) -> str:
+        digest, parent = item.artifact.digest, item.artifact.parent.digest if item.artifact.parent else ""
+        signs, pages = view.material.artifact_signs, places.models
+        told = (signs[digest], signs.get(parent, ""), pages[digest], pages.get(parent, ""))
+        return f"{told} {by_model.get(digest)}"
+
+    rows = Rows(Row(says(item), partial(row, item), item.artifact.digest) for item in view.order)
+    return Grid("models", "Models of the zoo", COLUMNS, rows)
 
 
 def _nowhere(_: str) -> str:

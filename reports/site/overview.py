@@ -10,11 +10,12 @@ from typing import Any
 from harness.published import PublishedTable
 from reports import beside, documents, tables
 from reports.cells import believable
+from reports.folder import key_of
 from reports.pages import COMMANDS
 from reports.render.wording import MEANING
 from reports.site import choose, devices, figures, models
 from reports.site.grid import Grid, Heading, Shown, grid_of
-from reports.site.page import Context, Page, Script, fixed_page, long_table, part
+from reports.site.page import Context, Page, Script, fixed_page, long_table, part, sheet
 from reports.site.places import Places, slug
 from reports.values import Table
 from reports.view import View
@@ -53,7 +54,7 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
                 )
                 long = devices.summary(view, device, places, "index.html")
                 # A long table stands on the page of its device.
-                one["grid"] = None if long.further else long.first
+                one["grid"] = None if long.further else long.first()
                 sections.append(one)
             else:
                 others.append(one)
@@ -82,7 +83,13 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
             "figures": [figure for one in sections for figure in one["figures"]],
         }
 
-    return fixed_page("index.html", "index.html", context())
+    material = view.material
+    key = key_of(
+        "index", list(material.signs.values()), list(material.artifact_signs.values()),
+        view.frame, places.key, places.odd, sorted(stills),
+        [(table.table, table.source.document, len(table.rows)) for table in published],
+    )  # fmt: skip
+    return Page("index.html", "index.html", context, key)
 
 
 def _minute(time: str) -> str:
@@ -104,11 +111,8 @@ def choosing(view: View, places: Places) -> Pages:
         "Every latency there is, measured here or published, beside the model's accuracy and size. Choose a device, "
         "say what Top-1 you need, and sort by latency. A published latency has the accuracy of its own document."
     )
-    page = fixed_page(
-        "choose.html",
-        "sheet.html",
-        {"title": "Choose a model", "section": "Choose", "lede": lede, "grids": [long.first]},
-    )
+    context = {"title": "Choose a model", "section": "Choose", "lede": lede}
+    page = sheet("choose.html", "sheet.html", context, [long])
     return [page, *long.further], list(long.scripts)
 
 
@@ -127,19 +131,7 @@ def listing(view: View, places: Places) -> Pages:
     ):
         none = "Nothing yet. `compress list` shows what can be built, `harness run --device local` measures it."
         long = long_table(address, grid, title, none=none)
-        first = long.first
-        pages.append(
-            fixed_page(
-                address,
-                "sheet.html",
-                {
-                    "title": title,
-                    "section": title,
-                    "lede": lede,
-                    "grids": [first],
-                },
-            )
-        )
+        pages.append(sheet(address, "sheet.html", {"title": title, "section": title, "lede": lede}, [long]))
         pages += long.further
         scripts += long.scripts
     return pages, scripts
@@ -159,13 +151,13 @@ def comparisons(view: View, places: Places, published: Sequence[PublishedTable])
         ("latency", tables.latency(view)),
         ("accuracy", tables.accuracy(view)),
     ):
-        long = long_table("compare.html", grid_of(name, table, to_cell, filters), "Compare")
-        longs.append(long.first)
+        long = long_table("compare.html", grid_of(name, table, to_cell, filters, places.odd), "Compare")
+        longs.append(long)
         pages += long.further
         scripts += long.scripts
     drawn = figures.ratios("speed-ups", "8-bit against 32-bit: measured here and published", speed_up, -1, (0, 1, 3, 4))
     lines = [documents.where_ours_stand(speed_up)]
-    page = fixed_page(
+    page = sheet(
         "compare.html",
         "sheet.html",
         {
@@ -174,13 +166,13 @@ def comparisons(view: View, places: Places, published: Sequence[PublishedTable])
             "lede": "How much faster and smaller a compressed model is than its parent, here and in published tables.",
             "lines": lines,
             "figures": [drawn] if drawn else [],
-            "grids": longs,
             "links": [(f"tables/{name}.html", title, says) for name, title, _, says in FAMILIAR]
             + [
                 (published_address(table.table), table.title, f"published: {table.source.document}")
                 for table in published
             ],
         },
+        longs,
     )
     return [page, *pages], scripts
 
@@ -266,16 +258,15 @@ def familiar(view: View, places: Places) -> Pages:
         longs = []
         for number, table in enumerate((item for item in make(view) if isinstance(item, Table)), 1):
             filters = [column.heading for column in table.columns if column.heading in _FILTERS]
-            grid = grid_of(f"{name}-{number}", table, _to_cell(places, "../"), filters)
+            grid = grid_of(f"{name}-{number}", table, _to_cell(places, "../"), filters, places.odd)
             longs.append(long_table(address, grid, "Compare", trail))
         context = {
             "title": title,
             "section": "Compare",
             "trail": trail,
             "lede": lede,
-            "grids": [long.first for long in longs],
         }
-        pages.append(fixed_page(address, "sheet.html", context))
+        pages.append(sheet(address, "sheet.html", context, longs))
         pages += [page for long in longs for page in long.further]
         scripts += [script for long in longs for script in long.scripts]
     return pages, scripts

@@ -95,8 +95,13 @@ def draw(page: Page) -> bytes:
     return environment().get_template(page.template).render(context).encode()
 
 
-def _css(cell: Shown, column: Heading) -> str:
-    return " ".join([*(["right"] if column.align == "right" else []), *(["words"] if wraps(cell) else [])])
+def _cell(cell: Shown, column: Heading) -> Markup:
+    css = " ".join([*(["right"] if column.align == "right" else []), *(["words"] if wraps(cell) else [])])
+    order = order_text(cell)
+    told = "" if order is None else f' data-order="{escape(order)}"'
+    # Words of ours, numbers and what was escaped: nothing else comes into this markup.
+    classed = f' class="{css}"' if css else ""
+    return Markup(f"<td{classed}{told}>{cell_html(cell)}</td>")  # noqa: S704
 
 
 def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str, Any]:
@@ -106,10 +111,7 @@ def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str,
         for position, column in enumerate(grid.columns)
     ]
     rows = [
-        [
-            {"html": cell_html(cell), "order": order_text(cell), "css": _css(cell, column)}
-            for cell, column in zip(row, grid.columns, strict=True)
-        ]
+        Markup("").join(_cell(cell, column) for cell, column in zip(row, grid.columns, strict=True))
         for row in grid.rows
     ]
     return {
@@ -121,11 +123,22 @@ def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str,
 
 @dataclass(frozen=True)
 class Long:
-    """A table that may be too long for one page: its first piece, the further pages, and its rows as a script."""
+    """A table that may be too long for one page: its first piece, the further pages, and its rows as a script.
 
-    first: dict[str, Any]
+    ``first`` makes the piece as the template draws it; ``key`` is a digest of what it is made from.
+    """
+
+    first: Callable[[], dict[str, Any]]
+    key: str
     further: tuple[Page, ...] = ()
     scripts: tuple[Script, ...] = ()
+
+
+def sheet(address: str, template: str, context: Context, longs: Sequence[Long]) -> Page:
+    """A page whose content is at hand but for its tables, which are made when it is drawn."""
+    told = json.dumps(context, sort_keys=True, ensure_ascii=False, default=vars)
+    key = key_of(template, told, [long.key for long in longs])
+    return Page(address, template, lambda: {**context, "grids": [long.first() for long in longs]}, key)
 
 
 def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str, str]] = (), none: str = "") -> Long:
@@ -135,7 +148,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
     """
     pieces = grid.parts()
     if len(pieces) == 1:
-        return Long(part(grid, none=none or "Nothing yet."))
+        return Long(lambda: part(grid, none=none or "Nothing yet."), key_of(grid, none))
     stem = address.removesuffix(".html")
     addresses = [address, *(f"{stem}-{grid.name}-{number}.html" for number in range(2, len(pieces) + 1))]
     starts = range(0, len(grid.rows), SCRIPT_ROWS)
@@ -150,6 +163,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
     total, size = len(grid.rows), len(pieces[0].rows)
     # What a column is sorted by is told by all of its rows, not by those of one page.
     numbers = [numeric(grid, position) for position in range(len(grid.columns))]
+    head = key_of(replace(grid, rows=()), section, trail, total, numbers, address)
 
     def piece(number: int) -> dict[str, Any]:
         made = part(
@@ -169,16 +183,12 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
         title = f"{grid.caption}, page {number + 1}"
         return {"title": title, "section": section, "trail": trail, "grids": [piece(number)]}
 
+    keys = [key_of(head, number, one.rows) for number, one in enumerate(pieces)]
     further = tuple(
-        Page(
-            addresses[number],
-            "sheet.html",
-            partial(context, number),
-            key_of(section, trail, pieces[number], number, total, numbers, addresses),
-        )
+        Page(addresses[number], "sheet.html", partial(context, number), keys[number])
         for number in range(1, len(pieces))
     )
-    return Long(piece(0), further, scripts)
+    return Long(partial(piece, 0), keys[0], further, scripts)
 
 
 def _page_links(addresses: Sequence[str], here: int) -> Iterator[tuple[str, str]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from reports.cells import DeviceKey, cell_id
+from reports.folder import key_of
 from reports.view import View
 from zoo.measurement import Measurement
 
@@ -31,6 +33,16 @@ class Places:
     devices: Mapping[DeviceKey, str]
     cells: Mapping[tuple[str, str], str]
     shown: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the address of every model."""
+        return key_of(self.models)
+
+    @cached_property
+    def odd(self) -> str:
+        """A digest of the addresses that do not follow from the ids of their cells; there is hardly ever one."""
+        return key_of({cell: at for cell, at in self.shown.items() if at != f"measurements/{cell[:2]}/{cell}.html"})
 
     def cell(self, cell: Measurement) -> str:
         """The page of a measurement."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.folder import LIST, Folder, key_of
@@ -61,6 +61,7 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
         Folder(tmp_path).add(name, "k", bytes)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(alphabet="a./\\.md\n", max_size=12), st.just("k"), max_size=5))
 def test_a_forged_list_removes_nothing_outside(names: dict[str, str]) -> None:
     import tempfile
