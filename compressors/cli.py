@@ -125,6 +125,7 @@ def run_command(
     loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
     from compressors.pipeline import compress
     from compressors.progress import OnStderr
+    from zoo import curves
     from zoo.store import Store
 
     progress = OnStderr()
@@ -135,6 +136,7 @@ def run_command(
     store = Store()
     for product in products:
         store.add(product.artifact, {product.artifact.files[0].name: product.file}, tags=(tag,))
+        curves.keep(store.root, product.artifact.digest, list(product.curves))
     if out is not None:
         _copy(products[-1], Path(out))
     if as_json:

@@ -40,13 +40,14 @@ RELATIONS = {"prune": "pruned", "quantize": "quantized"}
 class Product:
     """A finished model: its record, its file, the stages that made it, and its float network as .onnx if asked for.
 
-    ``given`` is the entry of the zoo it was made from, where a recipe began with one.
+    ``curves`` are the files of its searches that reports draw; ``given`` is the entry of the zoo it was made from, where a recipe began with one.
     """
 
     artifact: Artifact
     file: Path
     stages: tuple[StageReport, ...]
     onnx: Path | None = None
+    curves: tuple[Path, ...] = ()
     given: Artifact | None = None
 
 
@@ -133,7 +134,9 @@ def _make(
         parameters=pruned.result["parameters"],
         nonzeros=pruned.result["nonzeros"],
     )
-    return Product(artifact=artifact, file=file, stages=tuple(stages.reports), onnx=beside), answers
+    return Product(
+        artifact=artifact, file=file, stages=tuple(stages.reports), onnx=beside, curves=tuple(stages.curves)
+    ), answers
 
 
 def _from_file(
@@ -166,7 +169,10 @@ def _from_file(
         nonzeros=given.artifact.nonzeros,
     )
     made_from = given.artifact if parent is None else None
-    product = Product(artifact=artifact, file=made.file(FILE), stages=tuple(stages.reports), given=made_from)
+    product = Product(
+        artifact=artifact, file=made.file(FILE), stages=tuple(stages.reports), given=made_from,
+        curves=tuple(stages.curves),
+    )  # fmt: skip
     return product, answers
 
 

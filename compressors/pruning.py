@@ -141,6 +141,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         return {**result, "nonzeros": nonzeros(network)}
 
     done = stages.stage(f"prune {step.protocol}", depends, work, _prune_note)
+    stages.curves += [done.file(name) for name in sorted(done.files) if name.endswith("sensitivity.json")]
     shutil.rmtree(own, ignore_errors=True)  # not before the stage is kept: a kill in between must lose nothing
     criterion = (
         "" if step.protocol == "channels" or step.protocol.startswith("ddpg") else f", criterion {step.criterion}"

@@ -60,6 +60,7 @@ class Stages:
     known: set[str]
     reports: list[StageReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    curves: list[Path] = field(default_factory=list)
     _models: dict[str, torch.nn.Module] = field(default_factory=dict)
 
     def build(self) -> Finished:

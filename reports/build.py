@@ -43,7 +43,8 @@ def build(material: Material, out: Path, kinds: Collection[str] = ("markdown",))
     view = View(material)
     if "markdown" in kinds:
         drawn = pictures.add(folder, view)
-        for name, parts in pages.all_pages(view, drawn).items():
+        curves = pictures.sensitivities(folder, view)
+        for name, parts in pages.all_pages(view, drawn, curves).items():
             folder.add(name, key_of(parts), lambda parts=parts: markdown.page(parts).encode())  # type: ignore[misc]
     if "site" in kinds:
         from reports.site import build as build_site

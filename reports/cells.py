@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +22,9 @@ from zoo.artifact import Artifact
 from zoo.instants import instant
 from zoo.measurement import Measurement
 from zoo.past import Past, PastSummary, PastVerdict
+
+if TYPE_CHECKING:
+    from reports.drawings import Sensitivity
 
 CELL_ID = 12  # hex digits of the job key that name a cell
 
@@ -44,13 +48,15 @@ class Held:
 class Material:
     """All that a report is made from. Each measurement appears once.
 
-    ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone.
+    ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone. ``curves`` are those of
+    the searches that made an artifact, by its digest.
     """
 
     held: tuple[Held, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     trained: tuple[Trained, ...] = ()
     archive: Archive = field(default_factory=InMemory, repr=False, compare=False)
+    curves: Mapping[str, tuple[Sensitivity, ...]] = field(default_factory=dict)
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
     _of_artifact: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
@@ -199,6 +205,7 @@ def merge(
     measurements: Iterable[Measurement],
     archive: Archive | None = None,
     trained: tuple[Trained, ...] = (),
+    curves: Mapping[str, tuple[Sensitivity, ...]] | None = None,
 ) -> Material:
     """Everything once, in an order that does not depend on where it came from.
 
@@ -207,6 +214,7 @@ def merge(
         measurements: of any metric; those that are not latencies are left out.
         archive: where samples and earlier rounds are; by default the measurements hold their own samples.
         trained: what training gave, by recipe.
+        curves: of searches, by the digest of the artifact that they led to.
     """
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
     # Counts of instructions are no latencies, and every table here is one of latencies.
@@ -216,6 +224,7 @@ def merge(
         measurements=tuple(cells[key] for key in sorted(cells)),
         trained=trained,
         archive=archive or InMemory(),
+        curves=dict(curves or {}),
     )
 
 

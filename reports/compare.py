@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reports.cells import Held, Material, believable, marks, unlike
-from reports.numbers import difference, ratio, wilson
+from reports.numbers import difference, ratio
 from reports.values import Change, Missing, Ratio, Score
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement
+from zoo.proportions import wilson
 
 
 def headline(artifact: Artifact) -> Accuracy | None:
@@ -33,7 +34,7 @@ def score(accuracy: Accuracy, digest: str) -> Score:
     low, high = accuracy.ci95 or (None, None)
     share = metric_name(accuracy.metric).startswith("top") or metric_name(accuracy.metric) == "accuracy"
     if low is None and share and accuracy.provenance == "measured" and 0 <= accuracy.value <= 100:
-        ends = wilson(accuracy.value / 100, accuracy.samples)
+        ends = wilson(round(accuracy.value / 100 * accuracy.samples), accuracy.samples)
         low, high = ends[0] * 100, ends[1] * 100
     found = []
     if accuracy.provenance == "published":

@@ -40,7 +40,7 @@ THEIRS = (
 def quantization(view: View) -> Parts:
     """32-bit against 8-bit: measured here, then as documents published it; and where ours stand among them."""
     published = load(SPEED_UP)
-    table = tables.quantization(view, beside.quantization_rows(published))
+    table = speed_ups(view)
     notes = "\n".join(f"- {markdown.escape(note)}" for note in beside.notes(published))
     return (
         f"# {table.title}",
@@ -50,6 +50,11 @@ def quantization(view: View) -> Parts:
         "## The largest first",
         familiar.ranked(table),
     )
+
+
+def speed_ups(view: View) -> Table:
+    """Our speed-ups by quantization, and below them those that PocketFlow published."""
+    return view.remember("speed-ups", lambda: tables.quantization(view, beside.quantization_rows(load(SPEED_UP))))
 
 
 def where_ours_stand(speed_ups: Table) -> str:

@@ -275,6 +275,18 @@ def sensitivity(title: str, record: object) -> Sensitivity:
     return Sensitivity(title, base, tuple(curves))
 
 
+def most_sensitive(drawn: Sensitivity, most: int) -> Sensitivity:
+    """The curves of the groups that lose most, in the order of their names, where there are more than so many."""
+    if len(drawn.curves) <= most:
+        return drawn
+    lost = sorted(
+        drawn.curves, key=lambda curve: (min((dot.y for dot in curve.points), default=drawn.base), curve.name)
+    )
+    kept = {curve.name for curve in lost[:most]}
+    title = f"{drawn.title}, the {most} of {len(drawn.curves)} groups that lose most"
+    return Sensitivity(title, drawn.base, tuple(curve for curve in drawn.curves if curve.name in kept))
+
+
 def _pairs(curves: object) -> dict[str, object]:
     """Curves as a mapping from group to [ratio, top1] pairs."""
     if not isinstance(curves, list):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 from devices.facts import DeviceFacts
@@ -11,6 +13,8 @@ from pocketzoo.errors import PocketzooError
 from reports import trained
 from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
+from reports.drawings import Sensitivity, sensitivity
+from zoo.curves import kept
 from zoo.measurement import Measurement
 from zoo.store import Store
 
@@ -27,14 +31,29 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
     from reports.reading import entries
 
     results = results or Results()
+    store = store or Store()
     held, published, places = [], [], {}
-    for entry in entries(store or Store(), _warn):
+    for entry in entries(store, _warn):
         held.append(Held(entry.artifact, entry.tags))
         for cell, path in entry.cells:
             published.append(cell)
             places[cell.job_key, cell.time] = path
     cells = _shared([*published, *results.latest_summaries()])
-    return merge(held, cells, OnDisk(places, results), trained.load())
+    return merge(held, cells, OnDisk(places, results), trained.load(), _curves(store))
+
+
+def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:
+    """The curves of searches that the store keeps; a file that holds none is left out with a warning."""
+    found: dict[str, tuple[Sensitivity, ...]] = {}
+    for digest, files in kept(store.root).items():
+        for file in files:
+            try:
+                drawn = sensitivity(file.stem, json.loads(file.read_bytes()))
+            except (OSError, ValueError, RecursionError) as problem:
+                say(f"warning: left out of the report: no sensitivity curves in {file}: {str(problem)[:200]}")
+                continue
+            found[digest] = (*found.get(digest, ()), drawn)
+    return found
 
 
 def _shared(cells: list[Measurement]) -> list[Measurement]:

@@ -1,10 +1,9 @@
-"""How numbers are written, and the two intervals for a share of right answers. Pure."""
+"""How numbers are written, and the intervals of what is made of two of them. Pure."""
 
 from __future__ import annotations
 
 import math
 
-Z95 = 1.959963984540054
 MB = 1_000_000
 
 
@@ -34,20 +33,6 @@ def size_text(size: int) -> str:
     """Bytes in MB (1 MB = 1,000,000 bytes): 14.01; small files keep three significant digits."""
     value = size / MB
     return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
-
-
-def wilson(share: float, samples: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a share (0..1) seen on ``samples`` independent samples.
-
-    Raises:
-        ValueError: a share outside 0..1, or no samples.
-    """
-    if not 0 <= share <= 1 or samples < 1:
-        raise ValueError(f"no share of samples: {share} of {samples}")
-    square = Z95 * Z95
-    centre = (share + square / (2 * samples)) / (1 + square / samples)
-    half = Z95 / (1 + square / samples) * math.sqrt(share * (1 - share) / samples + square / (4 * samples * samples))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def ratio(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float, float] | None:

@@ -12,7 +12,7 @@ from reports.cells import DeviceKey, Setup, repeat_count, setup_of
 from reports.documents import Parts
 from reports.pictures import MOST_DRAWN, Pictures
 from reports.render import markdown
-from reports.values import Table
+from reports.values import Ratio, Table
 from reports.view import View
 from zoo.markdown import visible
 from zoo.measurement import Measurement
@@ -59,19 +59,20 @@ reports build                        # then build this report again"""
 NEXT_STEPS = f"{_NOTHING}\n\n{COMMANDS}"
 
 
-def all_pages(view: View, pictures: Pictures) -> dict[str, Parts]:
+def all_pages(view: View, pictures: Pictures, curves: Sequence[tuple[str, str]] = ()) -> dict[str, Parts]:
     """Every page by its file name; one whose tables are long goes on in others.
 
     Args:
         view: what is to be shown.
         pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
+        curves: the (title, SVG file name) of each plot of a search's sensitivity curves.
     """
     whole = {
         "README.md": readme(view, pictures),
         "latency.md": latency_page(view),
         "quantization.md": quantization_page(view),
         "accuracy.md": accuracy_page(view),
-        "pruning.md": documents.pruning(view),
+        "pruning.md": (*documents.pruning(view), *_sensitivity(curves)),
         "threads.md": documents.threads(view),
         "gpu.md": documents.gpu(view),
         "amc.md": documents.amc(view),
@@ -113,6 +114,16 @@ def split(name: str, parts: Parts) -> dict[str, Parts]:
     return {name: tuple(kept), **pages}
 
 
+def _sensitivity(curves: Sequence[tuple[str, str]]) -> Parts:
+    if not curves:
+        return ()
+    words = (
+        "Top-1 on the held-out split while one group of channels after the other is pruned and nothing is trained: what "
+        "the search by sensitivity measured before it chose."
+    )
+    return ("## Sensitivity", words, *(f"![{markdown.escape(title)}]({file})" for title, file in curves))
+
+
 def readme(view: View, pictures: Pictures) -> Parts:
     """The overview.
 
@@ -124,6 +135,9 @@ def readme(view: View, pictures: Pictures) -> Parts:
     if not view.material.held and not view.material.measurements:
         return (*parts, _NOTHING, f"```sh\n{COMMANDS}\n```")
     parts.append(_contents(view))
+    if any(isinstance(value, Ratio) for row in documents.speed_ups(view).rows for value in row):
+        stand = documents.where_ours_stand(documents.speed_ups(view))
+        parts.append(f"**8-bit against 32-bit.** {stand} [All of them, the largest first](quantization.md).")
     if not view.devices:
         parts.append("No latency was measured yet. `harness run --device local` measures every model of the zoo here.")
         parts += ["## Accuracy and size", tables.accuracy(view, most=MOST_ROWS)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from pocketzoo.command import say
 from reports import drawings
 from reports.cells import DeviceKey
+from reports.drawings import most_sensitive
 from reports.folder import Folder, key_of
 from reports.render import curves, plots
 from reports.view import View
@@ -75,6 +77,25 @@ def add(folder: Folder, view: View) -> Pictures:
                 lambda panels=panels, title=title: plots.spread(panels, title),  # type: ignore[misc]
             )
     return pictures
+
+
+def sensitivities(folder: Folder, view: View) -> list[tuple[str, str]]:
+    """Draw the curves of the searches that made models; the (title, SVG file name) of each."""
+    found: list[tuple[str, str]] = []
+    if not plots.available():
+        return found
+    for item in view.order:
+        digest = item.artifact.digest
+        for number, whole in enumerate(view.material.curves.get(digest, ()), 1):
+            drawn = replace(most_sensitive(whole, curves.MOST_LINES), title=f"{item.artifact.name}: {whole.title}")
+            name = f"sensitivity-{digest[:12]}-{number}"
+            folder.add_group(
+                [f"{name}.svg", f"{name}.png"],
+                key_of("plot", _version(), drawn),
+                lambda drawn=drawn, name=name: {f"{name}.{k}": data for k, data in curves.sensitivity(drawn).items()},  # type: ignore[misc]
+            )
+            found.append((f"Sensitivity: {drawn.title}", f"{name}.svg"))
+    return found
 
 
 def _version() -> str:

@@ -321,7 +321,7 @@ def quantization(view: View, published: Sequence[tuple[Value, ...]] = ()) -> Tab
             soc = socs[device]
             rows.append(
                 (
-                    Text(split_name(child.parent.name)[0] if child.name.endswith("-quant") else child.name),
+                    Text(child.name),
                     Text(view.title(device)),
                     Text(soc) if soc else Missing("not known"),
                     Text(abi),

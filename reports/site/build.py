@@ -101,6 +101,7 @@ def _models(view: View, placed: Places, folder: Folder) -> None:
             [(material.sign(cell), material.rounds.get(cell.job_key)) for cell in cells],
             # Rounds that are shown nowhere else are points of the history.
             material.sign_of(digest),
+            material.curves.get(digest),
             [_neighbours(cell, view, placed) for cell in cells],
             [(child.name, child.digest, child.parent, placed.models[child.digest]) for child in made.get(digest, ())],
             _line(view, digest, placed),

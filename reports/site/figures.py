@@ -6,10 +6,10 @@ The intervals, marks and the front are those of the still pictures: both are dra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from reports.drawings import Line, Scaling, Trade
+from reports.drawings import Dot, Line, Scaling, Sensitivity, Trade
 from reports.numbers import ms_text
 from reports.values import Missing, Ratio, Table, Text
 from zoo.markdown import visible
@@ -27,6 +27,17 @@ class Figure:
     says: str
     data: Mapping[str, Any]
     still: str = ""
+    told: tuple[tuple[str, str], ...] = ()  # the figures in words, where no table of the page has them
+
+
+def sensitivity(name: str, drawn: Sensitivity) -> Figure:
+    """Curves of a search, their figures in words beside them."""
+    percent = [Line(c.name, tuple(Dot(100 * dot.x, dot.y) for dot in c.points)) for c in drawn.curves]
+    base = [Line("unpruned", tuple(Dot(x, drawn.base) for x in (0.0, 100.0)))]
+    title = f"Sensitivity: {drawn.title}"
+    made = lines(name, title, [*base, *percent], "Channels removed from one group (%)", "Top-1 (%)")
+    told = tuple((curve.name, ", ".join(f"{dot.x:.3g}%: {dot.y:.2f}%" for dot in curve.points)) for curve in percent)
+    return replace(made, told=(("unpruned", f"{drawn.base:.2f}%"), *told))
 
 
 def trade(name: str, drawn: Trade, links: Mapping[str, str], still: str = "") -> Figure:
@@ -59,6 +70,8 @@ def trade(name: str, drawn: Trade, links: Mapping[str, str], still: str = "") ->
         if best
         else "None can be relied on."
     )
+    if drawn.left_out:
+        says += f" {drawn.left_out:,} more models, beaten by more others than these, are in the tables."
     data = {
         "kind": "trade",
         "x": "Latency (ms), left is better",

@@ -55,6 +55,7 @@ def context(cell: Measurement, title: str, places: Places) -> Context:
         "abi": cell.abi,
         "threads": _threads(cell),
         "time": cell.time,
+        "moment": words.moment(cell.time),
         "cell": cell_id(cell),
         "superseded": "" if places.cell(cell) == shown else shown,
         "error": cell.error or "",

@@ -9,7 +9,7 @@ from typing import Any
 
 from reports.cells import Held, cell_id, marks, split_name
 from reports.compare import accuracy_change, headline, parent_of, score, size_change
-from reports.drawings import Bar, Scaling, histories
+from reports.drawings import Bar, Scaling, histories, most_sensitive
 from reports.numbers import ms_text
 from reports.render import wording
 from reports.rows import Row, Rows
@@ -37,6 +37,7 @@ COLUMNS = (
     Heading("Parent"),
     Heading("Measured on"),
 )
+MOST_CURVES = 12  # of one plot
 CELLS = (
     Heading("Device", filter="choice"),
     Heading("ABI", filter="choice"),
@@ -147,6 +148,10 @@ def context(
     if past:
         title = f"History of {artifact.name}"
         drawn_figures.append(figures.lines("history", title, past, "Time (UTC)", "Latency (ms)", times=True))
+    searched = [
+        figures.sensitivity(f"sensitivity-{number}", most_sensitive(drawn, MOST_CURVES))
+        for number, drawn in enumerate(view.material.curves.get(artifact.digest, ()), 1)
+    ]
     return {
         "title": artifact.name,
         "section": "Models",
@@ -158,7 +163,9 @@ def context(
         "pull": _pull(item),
         "file": artifact.files[0].name,
         "digest": artifact.digest,
-        "figures": drawn_figures,
+        "figures": [*drawn_figures, *searched],
+        "plots": drawn_figures,
+        "curves": searched,
         "grids": [part(_cells(cells, view, places, page))] if cells else [],
         "accuracy": [_accuracy(artifact, one) for one in artifact.accuracy],
         "chain": _chain(item, view, places),

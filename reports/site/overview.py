@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -13,13 +12,12 @@ from reports.cells import believable
 from reports.folder import key_of
 from reports.pages import COMMANDS
 from reports.render.wording import MEANING
-from reports.site import choose, devices, figures, models
+from reports.site import choose, devices, figures, models, words
 from reports.site.grid import Grid, Heading, Shown, grid_of
 from reports.site.page import Context, Page, Script, fixed_page, long_table, part, sheet
 from reports.site.places import Places, slug
-from reports.values import Table
+from reports.values import Ratio, Table, Value
 from reports.view import View
-from zoo.instants import instant
 
 MOST_DEVICES = 4  # shown in full on the overview; the others in a list
 VENDORED = (
@@ -59,11 +57,13 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
             else:
                 others.append(one)
         material = view.material
+        speed_ups = documents.speed_ups(view)
         good = sum(believable(cell) for cell in material.measurements)
         return {
             "title": "Models, measured",
             "section": "Overview",
-            "newest": _minute(max((cell.time for cell in material.measurements), default="")),
+            "newest": words.moment(max((cell.time for cell in material.measurements), default=""), "minutes"),
+            "stand": documents.where_ours_stand(speed_ups) if any(_is_ratio(row) for row in speed_ups.rows) else "",
             "empty": not material.held and not material.measurements,
             "commands": COMMANDS,
             "tiles": [
@@ -92,10 +92,8 @@ def overview(view: View, places: Places, stills: Collection[str], published: Seq
     return Page("index.html", "index.html", context, key)
 
 
-def _minute(time: str) -> str:
-    """``2026-11-21 15:15 UTC`` of a measurement's time; whatever it is where it is no time."""
-    seconds = instant(time)
-    return time if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _is_ratio(row: Sequence[Value]) -> bool:
+    return any(isinstance(value, Ratio) for value in row)
 
 
 def choosing(view: View, places: Places) -> Pages:
@@ -139,8 +137,7 @@ def listing(view: View, places: Places) -> Pages:
 
 def comparisons(view: View, places: Places, published: Sequence[PublishedTable]) -> Pages:
     """Speed-ups measured here beside published ones; latency and accuracy as their readers know them."""
-    theirs = next(table for table in published if table.table == documents.SPEED_UP)
-    speed_up = tables.quantization(view, beside.quantization_rows(theirs))
+    speed_up = documents.speed_ups(view)
     to_cell = _to_cell(places)
     filters = ("Device", "Model", "Strategy", "ABI", "Threads", "CPU")
     pages: list[Page] = []

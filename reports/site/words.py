@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from devices.facts import Conditions, DeviceFacts
 from reports.cells import marks
 from reports.numbers import half_width_text, ms_text, size_text
 from zoo.artifact import Artifact, TensorSpec
+from zoo.instants import instant
 from zoo.markdown import visible
 from zoo.measurement import Evidence, Measurement
 
@@ -18,6 +20,14 @@ Fact = tuple[str, str]
 def plural(count: int, noun: str) -> str:
     """``1 model``, ``2,000 models``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def moment(time: str, to: str = "seconds") -> str:
+    """``2026-11-21 15:15:09 UTC`` of a measurement's time; whatever it is where it is no time."""
+    seconds = instant(time)
+    if seconds is None:
+        return time
+    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(' ', to)} UTC"
 
 
 def latency(cell: Measurement) -> str:

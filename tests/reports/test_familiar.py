@@ -218,6 +218,35 @@ def write(folder: Path, name: str, content: object) -> None:
     (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
 
 
+@pytest.mark.parametrize(
+    ("study", "recipe"),
+    [
+        ("prune", "mobilenetv1-fashion-prune50-sensitivity"),
+        ("sparse", "mobilenetv1-fashion-sparse50-uniform"),
+        ("distil", "mobilenetv1-fashion-distil"),
+    ],
+)
+def test_what_a_study_gave_reaches_the_status_page(tmp_path: Path, study: str, recipe: str) -> None:
+    rows = [
+        {"recipe": recipe, "seed": seed, "top1": 91.0 + seed / 4, "dataset": "fashion-mnist/test", "samples": 10_000}
+        for seed in range(3)
+    ]
+    write(tmp_path, f"results-{study}.json", {"study": study, "rows": rows})
+    view = View(merge([], [], trained=trained.load(tmp_path)))
+    assert recipe in shipped()
+    found = [
+        {column.heading: wording.figure(value) for column, value in zip(table.columns, row, strict=True)}
+        for table in status.status(view, figures.tables(), shipped())
+        for row in table.rows
+    ]
+    ran = [row for row in found if row["Run"] == f"yes: {recipe}"]
+    assert ran
+    assert all(recipe in row["Recipe"].split(", ") and row["Data"] == "fashion-mnist/test" for row in ran)
+    told = f"{recipe}: 91.25 top1, fashion-mnist/test, 3 seeds, 91.00 to 91.50 (results-{study}.json)"
+    assert all(row["Ours"] == told for row in ran)
+    assert all(row["Run"] == "not run" for row in found if row not in ran)
+
+
 def test_what_training_gave_is_read_by_recipe_and_metric(tmp_path: Path) -> None:
     rows = [
         {"recipe": "a", "seed": 1, "top1": 91.0, "dataset": "fashion-mnist", "more": [1]},
