@@ -263,6 +263,7 @@ def run_training(
         "epochs": outcome.epochs,
         "kept": outcome.kept,
         "accuracy": outcome.accuracy,
+        "last_accuracy": outcome.last_accuracy,
         "loss": outcome.loss,
         "steps": outcome.steps,
         "processes": processes.count(),
@@ -274,6 +275,7 @@ def training_note(result: Result) -> str:
     return (
         f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
         f"{result['accuracy']:.2f} % on the held-out split"
+        + (f", {result['last_accuracy']:.2f} % after the last" if result["kept"] != result["epochs"] else "")
         + (f", {result['processes']} processes" if result["processes"] > 1 else "")
     )
 
