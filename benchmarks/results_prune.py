@@ -57,11 +57,10 @@ def mobilenets() -> tuple[Line, ...]:
     base = (*DATA, f"train.epochs={MOBILENET}")
     lines = [Line("mobilenetv1-fashion", base, None, "float32")]
     for percent in (50, 60, 70):
-        for protocol, (says, settings) in MOBILENETS.items():
+        for protocol, (says, searched) in MOBILENETS.items():
             name = f"mobilenetv1-fashion-prune{percent}-{protocol}"
             steps = 3 if (percent, protocol) == (50, "stepwise") else 1  # PaddleSlim's row is three recipes in a chain
-            if steps == 3:
-                settings = tuple(f"steps.{number}.search.images={JUDGES}" for number in range(steps))
+            settings = tuple(f"steps.{n}.search.images={JUDGES}" for n in range(steps)) if steps == 3 else searched
             tuned = tuple(f"steps.{number}.finetune.epochs={FINETUNE}" for number in range(steps))
             lines.append(Line(name, (*base, *settings, *tuned), "mobilenetv1-fashion", says))
     return tuple(lines)
@@ -90,8 +89,8 @@ STUDY = Study(
     budget=(
         f"{IMAGES:,} images (a tenth held out, which chooses the epoch and judges candidates). ResNet-56 at a quarter\n"
         f"of its width: {RESNET} epochs, sparse learning {SPARSE}, fine-tuning {FINETUNE}. MobileNetV1 at width 0.25:\n"
-        f"{MOBILENET} epochs, fine-tuning {FINETUNE}, {BETWEEN} between the steps, curves on {JUDGES} images, {EPISODES} episodes.\n"
-        f"AMC's networks at full width: {AMC} epochs."
+        f"{MOBILENET} epochs, fine-tuning {FINETUNE}, {BETWEEN} between the steps, curves on {JUDGES} images,\n"
+        f"{EPISODES} episodes. AMC's networks at full width: {AMC} epochs."
     ),
     lines=(*resnets(), *mobilenets(), *amc()),
 )
