@@ -10,7 +10,7 @@ from compressors.data.dataset import Arrays, Photos, Subset, check_classes, draw
 from compressors.data.photos import LabelledPhoto, fingerprint, labelled_photos, list_photos
 from compressors.data.sources import open_dataset
 from compressors.given import Given, check_input, checkpoint, is_reference
-from compressors.recipe import AS_BUILT, Loaded
+from compressors.recipe import AS_BUILT, UNTRAINED, Loaded
 from compressors.sections import EvaluationSection, Recipe, Step, TrainingSection
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
@@ -76,6 +76,8 @@ def gather(loaded: Loaded, *, judged: bool = False) -> Inputs:
             calibration = tuple(list_photos(folder, "data.calibration.folder"))
             calibration_sha256 = fingerprint(folder, calibration)
             identities["data.calibration.folder"] = f"sha256:{calibration_sha256}"
+        elif section is not None and section.noise is not None:
+            calibration_sha256 = f"noise-{section.noise}"
         elif section is not None and training is not None:
             calibrating = drawn(training, min(section.samples, len(training.labels)), recipe.seed)
             calibration_sha256 = calibrating.identity
@@ -181,7 +183,7 @@ def _training(
 def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Arrays | Photos | Subset | None, str]:
     """What judges the file, and the SHA-256 that says which images it is; nothing where there is no folder."""
     section = recipe.data.evaluation
-    folder = _evaluation_folder(section, recipe.data.training)
+    folder = evaluation_folder(section, recipe.data.training)
     if section is None or folder is None:
         return None, ""
     found: Arrays | Photos | Subset
@@ -225,7 +227,7 @@ def _existing(path: Path, key: str) -> Path:
     return path
 
 
-def _evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
+def evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
     """The section's own, or that of the training split where both are splits of one data set."""
     if section is None:
         return None
@@ -249,6 +251,7 @@ def needs_training_data(recipe: Recipe) -> bool:
         needs_calibration(recipe)
         and calibration is not None
         and calibration.folder is None
+        and calibration.noise is None
         and training is not None
         and training.folder is not None
     )
@@ -278,8 +281,8 @@ def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
             where=str(where),
             hint=f"--set weights=FILE (.pth or .safetensors), or --set weights={AS_BUILT} for untrained ones",
         )
-    if recipe.weights == AS_BUILT:
-        return None, AS_BUILT
+    if recipe.weights in (AS_BUILT, UNTRAINED):
+        return None, recipe.weights
     path = Path(recipe.weights)
     if not path.is_file():
         raise BadInput("no such weights file", where=str(path), hint="--set weights=FILE (.pth or .safetensors)")

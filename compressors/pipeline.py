@@ -77,7 +77,7 @@ def compress(
     answers: Answers | None = None
     known: set[str] = set()
     for link, found in zip(chain, inputs, strict=True):
-        stages = Stages(link.recipe, found, progress, cache, known)
+        stages = Stages(link.recipe, found, progress, cache, known, notes=list(link.notes))
         product, answers = _make(
             link, found, stages, products[-1] if products else None, answers, onnx=onnx and link is loaded
         )

@@ -86,7 +86,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         from compressors.steps.prune.structure import trace
 
         model = copy.deepcopy(stages.model(before))
-        regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step, model)), how)
+        regulariser = GroupRegulariser(trace(model, stages.shape, kept_layers(step, model)), how)
         outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
         return {**before.result, **outcome, "nonzeros": nonzeros(model)}
 
@@ -195,7 +195,7 @@ def taught_by(teacher: torch.nn.Module, how: Distil, train: Train) -> Any:
     return objective
 
 
-def _keep(step: Prune, model: torch.nn.Module) -> list[str]:
+def kept_layers(step: Prune, model: torch.nn.Module) -> list[str]:
     """The step's own names and patterns, and the layers of its published set."""
     from compressors.steps.prune.layers import WEIGHTED
     from compressors.steps.prune.sets import kept_by
@@ -211,7 +211,7 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
     from compressors.steps.prune.structure import trace
 
     model = copy.deepcopy(stages.model(before))
-    keep = _keep(step, model)
+    keep = kept_layers(step, model)
     structure = trace(model, stages.shape, keep)
     _ = structure.prunable  # an error where there is none
     evaluate = HeldOut(stages)

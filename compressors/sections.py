@@ -108,10 +108,12 @@ class CalibrationSection(Section):
     """Images that show the model the range of its activations.
 
     With ``folder``: plain photos, ``crops`` random crops of each, 0 = its centre. Without: ``samples`` images of the
-    training split, as evaluation prepares them.
+    training split, as evaluation prepares them. ``noise``: that many images of nothing, for a file whose size and time
+    are wanted and whose answers are not.
     """
 
     folder: str | None = None
+    noise: Annotated[int, Field(ge=1, le=4096)] | None = None
     crops: Annotated[int, Field(ge=0, le=1024)] = 16
     scale: Annotated[list[float], Field(min_length=2, max_length=2, default_factory=lambda: [0.08, 1.0])]
     samples: Annotated[int, Field(ge=1)] = 512
@@ -122,6 +124,12 @@ class CalibrationSection(Section):
         if not 0 < value[0] <= value[1] <= 1:
             raise ValueError(f"two shares of the photo's area with 0 < first <= second <= 1, found {value}")
         return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CalibrationSection:
+        if self.folder is not None and self.noise is not None:
+            raise ValueError("photos of a folder or images of noise, not both: leave folder or noise out")
+        return self
 
 
 class TrainingSection(Section):

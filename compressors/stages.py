@@ -13,7 +13,7 @@ from compressors import processes
 from compressors.cache import Finished, Result, StageCache, code_digest
 from compressors.inputs import Inputs
 from compressors.progress import Progress
-from compressors.recipe import Quantize, Recipe
+from compressors.recipe import UNTRAINED, Quantize, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +82,8 @@ class Stages:
         def work(folder: Path) -> Result:
             from compressors.checkpoint import load_into, write_state
             from compressors.counting import count
+            from compressors.data.noise import noise_images
+            from compressors.steps.settle import SETTLED_ON, settle
 
             model = self.fresh_model()
             if self.inputs.weights is not None:
@@ -89,6 +91,8 @@ class Stages:
             elif start is not None and self.inputs.start is not None:
                 architecture = self.recipe.model.architecture
                 load_into(model, self.inputs.start, architecture, drop_classifier=start.drop_classifier)
+            elif self.inputs.weights_sha256 == UNTRAINED:
+                settle(model, noise_images(self.recipe.preprocessing.record(), SETTLED_ON, self.recipe.seed))
             counted = count(model, self.shape)
             write_state(model, folder / WEIGHTS)
             return {"macs": counted.macs, "parameters": counted.parameters, "nonzeros": counted.nonzeros}
@@ -246,6 +250,8 @@ class Stages:
         if self.inputs.calibrating is not None:
             return len(self.inputs.calibrating.labels)
         section = self.recipe.data.calibration
+        if section is not None and section.noise is not None:
+            return section.noise
         return len(self.inputs.calibration) * max(1, section.crops if section else 0)
 
     def calibration_told(self) -> str:
@@ -253,12 +259,15 @@ class Stages:
         if self.inputs.calibrating is not None:
             return f"{self.calibration_count()} images of the training split, seed {self.recipe.seed}"
         section = self.recipe.data.calibration
+        if section is not None and section.noise is not None:
+            return f"{section.noise} images of noise, seed {self.recipe.seed}, which are not what photos would give"
         crops = section.crops if section else 0
         how = f"{crops} random crops each" if crops else "the centre of each"
         return f"{len(self.inputs.calibration)} photos, {how}, seed {self.recipe.seed}"
 
     def calibration_images(self) -> Iterator[NDArray[np.float32]]:
         """The calibration images as model inputs, one at a time."""
+        from compressors.data.noise import noise_images
         from compressors.data.preprocessing import calibration_samples, centre
 
         how, section = self.recipe.preprocessing.record(), self.recipe.data.calibration
@@ -267,6 +276,8 @@ class Stages:
             return (centre(shown.get(index), how) for index in range(len(shown.labels)))
         if section is None:
             return iter(())
+        if section.noise is not None:
+            return noise_images(how, section.noise, self.recipe.seed)
         return calibration_samples(
             self.inputs.calibration,
             how,
