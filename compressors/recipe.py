@@ -37,6 +37,7 @@ PATHS = (
     "data.evaluation.folder",
     "data.evaluation.class_list",
     "data.calibration.folder",
+    "data.scenes.backgrounds",
 )
 LONGEST_CHAIN = 16
 

@@ -20,10 +20,11 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "paddlex-mobilenetv2": (),
     # PaddleX, detection: only the convolutions of the YOLO blocks; the backbone stays untouched, and so do the
     # transitions between scales.
-    "paddlex-yolov3": ("backbone.*", "transition.*", "head.*"),
-    # PaddleX, segmentation: neither logits nor classifier; what the encoder and the decoder join stays as wide.
-    "paddlex-fastscnn": ("classifier.*", "logits", "logits.*"),
-    "paddlex-deeplabv3": ("logits", "logits.*", "encoder.concat*", "decoder.concat*"),
+    "paddlex-yolov3": ("backbone.*", "transitions.*", "heads.*"),
+    # PaddleX, segmentation: neither logits nor classifier. Its encoder/concat is the convolution that mixes the
+    # pyramid's branches, its decoder/concat the one that takes the fine features in.
+    "paddlex-fastscnn": ("classifier.*",),
+    "paddlex-deeplabv3": ("logits", "encoder.mixed.*", "decoder.reduce.*"),
     # Torch-Pruning's benchmarks ignore the last layer, which is the output.
     "torch-pruning": (),
 }
