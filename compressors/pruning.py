@@ -135,6 +135,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         write_spec(network, folder / SPEC)
         if stages.inputs.held_out is not None:
             result["accuracy_before_training"] = problem.evaluate(network)
+            result["metric"] = stages.task.metric
         for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
             # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
             shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
@@ -350,5 +351,7 @@ def _prune_note(result: Result) -> str:
         f"{result['parameters'] / 1e6:.3f} M of {result['base_parameters'] / 1e6:.3f} M parameters"
     )
     if "accuracy_before_training" in result:
-        text += f"; held-out top-1 {result['accuracy_before_training']:.2f} % before any training"
+        text += (
+            f"; held-out {result.get('metric', 'top-1')} {result['accuracy_before_training']:.2f} % before any training"
+        )
     return text

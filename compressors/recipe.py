@@ -40,6 +40,7 @@ PATHS = (
     "data.evaluation.folder",
     "data.evaluation.class_list",
     "data.calibration.folder",
+    "data.scenes.backgrounds",
 )
 LONGEST_CHAIN = 16
 

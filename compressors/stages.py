@@ -6,6 +6,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compressors.evaluate import Answers
+    from compressors.tasks import VisionTask
 
 COMPARED = 8  # photos the exported file is compared with the network on
 FILE = "model.tflite"
@@ -29,6 +31,7 @@ SPEC = "channels.json"
 HERE = Path(__file__).parent
 ARCHITECTURE_CODE = (HERE / "architectures", HERE / "checkpoint.py", HERE / "counting.py")
 DATA_CODE = (HERE / "data",)
+TASK_CODE = (HERE / "tasks", HERE / "dense")
 QUANTIZE_CODE = (HERE / "steps" / "quantize", HERE / "export.py")
 TORCH = ("torch", "numpy")
 CONVERTER = ("torch", "litert-torch", "litert-converter", "ai-edge-litert")
@@ -115,7 +118,7 @@ class Stages:
 
             target = folder / FILE
             _, channels, size, _ = self.shape
-            export_tflite(self.model(built), size, target, channels)
+            export_tflite(self.model(built), size, target, channels, self.task.image_outputs)
             return {"bytes": target.stat().st_size}
 
         return self.stage(name, depends, work, size_note)
@@ -155,7 +158,7 @@ class Stages:
         def work(_folder: Path) -> Result:
             from compressors.export import compare
 
-            found = compare(self.model(built), exported.file(FILE), samples())
+            found = compare(self.model(built), exported.file(FILE), samples(), self.task.image_outputs)
             return {
                 "samples": found.samples,
                 "what": "photos"
@@ -167,10 +170,12 @@ class Stages:
                 "same_top1": found.same_top1,
             }
 
+        classifies = self.recipe.task == "image-classification"
+
         def note(result: Result) -> str:
             return (
                 f"outputs differ by at most {result['relative']:.1e} of their range on {result['samples']} "
-                f"{result['what']}, {result['same_top1']} with the same top-1"
+                f"{result['what']}" + (f", {result['same_top1']} with the same top-1" if classifies else "")
             )
 
         done = self.stage("compare with the network", depends, work, note, total=count)
@@ -285,6 +290,13 @@ class Stages:
             scale=(section.scale[0], section.scale[1]),
             seed=self.recipe.seed,
         )
+
+    @cached_property
+    def task(self) -> VisionTask:
+        """What the network is for."""
+        from compressors.tasks import task_of
+
+        return task_of(self.recipe)
 
     def evaluate(self, file: Path, sha256: str, name: str = "evaluate the file") -> Answers | None:
         """The file's answers to the labelled photos; None where there are none."""

@@ -24,7 +24,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
     # PaddleX, segmentation: FastSCNN's logits alone (classifier/weights there); the separable convolutions before them
     # may be pruned.
     "paddlex-fastscnn": ("classifier.3",),
-    # Logits, and where a network has them the convolutions behind the encoder's and before the decoder's concatenation.
+    # Logits; encoder/concat is the convolution that mixes the pyramid's branches, decoder/concat the one that takes the
+    # fine features in, where a network has them.
     "paddlex-deeplabv3": ("logits", "encoder.mixed.*", "decoder.reduce.*"),
     # Torch-Pruning's benchmarks ignore the last layer, which is the output.
     "torch-pruning": (),
