@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from compressors.train.task import Objective, Outcome, Regulariser, Task
 
-TRAIN_CODE = (HERE / "train",)
+TRAIN_CODE = (HERE / "train", HERE / "tasks", HERE / "dense")
 TRAINERS = (*TORCH, "accelerate")
 LOG = "log.jsonl"
 
@@ -125,7 +125,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
 
     def work(folder: Path) -> Result:
         from compressors.steps.quantize.gate import told as told_of_gate
-        from compressors.steps.quantize.layers import held_out_top1, probes
+        from compressors.steps.quantize.layers import held_out_metric, probes
         from compressors.steps.quantize.learnt import Gate, quantize_learnt
 
         model, names = stages.model(learnt), learnt.result["layers"]
@@ -134,9 +134,10 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
         if step.max_drop is not None:
             gate = Gate(
                 exact_file=exact.file(FILE),
-                judge=lambda file: held_out_top1(stages, file),
+                judge=lambda file: held_out_metric(stages, file),
                 probes=probes(stages),
                 say=stages.progress.say,
+                metric=stages.task.metric,
             )
         told = quantize_learnt(
             exported.file(FILE),
@@ -251,6 +252,7 @@ def run_training(
         identity=key,
         objective=objective,
         regulariser=regulariser,
+        kind=stages.task,
     )
     outcome: Outcome = run(model, task, own, stages.progress)
     from compressors.checkpoint import write_state
@@ -264,6 +266,7 @@ def run_training(
         "kept": outcome.kept,
         "accuracy": outcome.accuracy,
         "last_accuracy": outcome.last_accuracy,
+        "metric": stages.task.metric,
         "loss": outcome.loss,
         "steps": outcome.steps,
         "processes": processes.count(),
@@ -273,8 +276,8 @@ def run_training(
 def training_note(result: Result) -> str:
     """What came of a training, in a few words."""
     return (
-        f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
-        f"{result['accuracy']:.2f} % on the held-out split"
+        f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with "
+        f"{result.get('metric', 'top-1')} {result['accuracy']:.2f} % on the held-out split"
         + (f", {result['last_accuracy']:.2f} % after the last" if result["kept"] != result["epochs"] else "")
         + (f", {result['processes']} processes" if result["processes"] > 1 else "")
     )

@@ -29,6 +29,7 @@ from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
 
 if TYPE_CHECKING:
     from compressors.evaluate import Answers
+    from compressors.tasks import Judged
 
 RECORDED = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow", "safetensors")
 RECORDED_TRAINING = ("accelerate",)
@@ -74,10 +75,10 @@ def compress(
     chain = loaded.chain
     inputs = processes.first(lambda: [gather(link) for link in chain])  # all of it before the first slow stage
     products: list[Product] = []
-    answers: Answers | None = None
+    answers: Answers | Judged | None = None
     known: set[str] = set()
     for link, found in zip(chain, inputs, strict=True):
-        stages = Stages(link.recipe, found, progress, cache, known)
+        stages = Stages(link.recipe, found, progress, cache, known, notes=list(link.notes))
         product, answers = _make(
             link, found, stages, products[-1] if products else None, answers, onnx=onnx and link is loaded
         )
@@ -90,10 +91,10 @@ def _make(
     inputs: Inputs,
     stages: Stages,
     parent: Product | None,
-    parents_answers: Answers | None,
+    parents_answers: Answers | Judged | None,
     *,
     onnx: bool,
-) -> tuple[Product, Answers | None]:
+) -> tuple[Product, Answers | Judged | None]:
     recipe = loaded.recipe
     if loaded.given is not None:
         return _from_file(loaded, loaded.given, inputs, stages, parent, parents_answers, onnx=onnx)
@@ -117,7 +118,7 @@ def _make(
             stages.compare(learnt, exported)
             made = quantize_aware(stages, learnt, exported, step, made)
     file, sha256 = made.file(FILE), made.files[FILE]
-    answers = stages.evaluate(file, sha256)
+    answers = evaluate(stages, file, sha256)
     beside: Path | None = None
     if onnx:
         from compressors import onnx as to_onnx
@@ -142,10 +143,10 @@ def _from_file(
     inputs: Inputs,
     stages: Stages,
     parent: Product | None,
-    parents_answers: Answers | None,
+    parents_answers: Answers | Judged | None,
     *,
     onnx: bool,
-) -> tuple[Product, Answers | None]:
+) -> tuple[Product, Answers | Judged | None]:
     """The steps of a recipe on a file out of the zoo; without a network nothing is built, trained or exported."""
     if onnx:
         raise BadInput(f"{given.reference} is a file; there is no network to export to .onnx", hint="leave --onnx out")
@@ -153,8 +154,8 @@ def _from_file(
     for step in loaded.recipe.quantizes:
         made = stages.quantize(None, made, step)
     if parent is None:
-        parents_answers = stages.evaluate(before.file(FILE), before.files[FILE], "evaluate the file it is made from")
-    answers = stages.evaluate(made.file(FILE), made.files[FILE])
+        parents_answers = evaluate(stages, before.file(FILE), before.files[FILE], "evaluate the file it is made from")
+    answers = evaluate(stages, made.file(FILE), made.files[FILE])
     artifact = _record(
         loaded,
         inputs,
@@ -220,16 +221,29 @@ def _record(
     )
 
 
-def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, sha256: str) -> tuple[Accuracy, ...]:
+def evaluate(stages: Stages, file: Path, sha256: str, name: str = "evaluate the file") -> Answers | Judged | None:
+    """What a file answers to the images that judge it; None where there are none."""
+    if stages.recipe.task == "image-classification":
+        return stages.evaluate(file, sha256, name)
+    from compressors.tasks.stage import judge
+
+    return judge(stages, file, sha256, name)
+
+
+def _accuracy(
+    recipe: Recipe, answers: Answers | Judged | None, parents: Answers | Judged | None, sha256: str
+) -> tuple[Accuracy, ...]:
     section = recipe.data.evaluation
     if answers is None or section is None:
         return ()
-    from compressors.evaluate import accuracies, agreement
+    from compressors.evaluate import Answers, accuracies, agreement
 
     where = {"dataset": section.dataset, "split": section.split, "measured_on": sha256}
+    if not isinstance(answers, Answers):
+        return answers.accuracies(**where)
     found = accuracies(answers, **where)
     # The same photos in the same order, else there is nothing to compare.
-    if parents is not None and parents.labels == answers.labels:
+    if isinstance(parents, Answers) and parents.labels == answers.labels:
         found = (*found, agreement(answers, parents, **where))
     return found
 

@@ -86,7 +86,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         from compressors.steps.prune.structure import trace
 
         model = copy.deepcopy(stages.model(before))
-        regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step, model)), how)
+        regulariser = GroupRegulariser(trace(model, stages.shape, kept_layers(step, model)), how)
         outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
         return {**before.result, **outcome, "nonzeros": nonzeros(model)}
 
@@ -135,6 +135,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         write_spec(network, folder / SPEC)
         if stages.inputs.held_out is not None:
             result["accuracy_before_training"] = problem.evaluate(network)
+            result["metric"] = stages.task.metric
         for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
             # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
             shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
@@ -195,7 +196,7 @@ def taught_by(teacher: torch.nn.Module, how: Distil, train: Train) -> Any:
     return objective
 
 
-def _keep(step: Prune, model: torch.nn.Module) -> list[str]:
+def kept_layers(step: Prune, model: torch.nn.Module) -> list[str]:
     """The step's own names and patterns, and the layers of its published set."""
     from compressors.steps.prune.layers import WEIGHTED
     from compressors.steps.prune.sets import kept_by
@@ -211,7 +212,7 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
     from compressors.steps.prune.structure import trace
 
     model = copy.deepcopy(stages.model(before))
-    keep = _keep(step, model)
+    keep = kept_layers(step, model)
     structure = trace(model, stages.shape, keep)
     _ = structure.prunable  # an error where there is none
     evaluate = HeldOut(stages)
@@ -350,5 +351,7 @@ def _prune_note(result: Result) -> str:
         f"{result['parameters'] / 1e6:.3f} M of {result['base_parameters'] / 1e6:.3f} M parameters"
     )
     if "accuracy_before_training" in result:
-        text += f"; held-out top-1 {result['accuracy_before_training']:.2f} % before any training"
+        text += (
+            f"; held-out {result.get('metric', 'top-1')} {result['accuracy_before_training']:.2f} % before any training"
+        )
     return text

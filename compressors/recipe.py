@@ -26,9 +26,12 @@ from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_bytes
 from pocketzoo.names import did_you_mean
 
-__all__ = ["AS_BUILT", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of"]
+__all__ = [
+    "AS_BUILT", "UNTRAINED", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of",
+]  # fmt: skip
 
 AS_BUILT = "as-built"  # value of ``weights``: those the factory (or the seed) gives
+UNTRAINED = "untrained"  # the same, with batch norm's statistics taken from noise
 PATHS = (
     "weights",
     "start.checkpoint",
@@ -37,6 +40,7 @@ PATHS = (
     "data.evaluation.folder",
     "data.evaluation.class_list",
     "data.calibration.folder",
+    "data.scenes.backgrounds",
 )
 LONGEST_CHAIN = 16
 
@@ -46,7 +50,7 @@ class Loaded:
     """A recipe ready to run: merged, ``--set`` applied, paths absolute.
 
     ``steps`` of the recipe are the parent's first; ``own_steps`` counts those that are its own. ``given`` is the entry
-    of the zoo that the chain begins with, if its root names one as its parent.
+    of the zoo that the chain begins with, if its root names one as its parent. ``notes`` are for the artifact's record.
     """
 
     recipe: Recipe
@@ -54,6 +58,7 @@ class Loaded:
     parent: Loaded | None
     own_steps: int
     given: given.Given | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def chain(self) -> tuple[Loaded, ...]:
@@ -166,7 +171,7 @@ def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
         for part in sections:
             node = node.get(part) if isinstance(node, Mapping) else None
         value = node.get(last) if isinstance(node, CommentedMap) else None
-        if isinstance(value, str) and value != AS_BUILT and not given.is_reference(value):
+        if isinstance(value, str) and value not in (AS_BUILT, UNTRAINED) and not given.is_reference(value):
             node[last] = str(folder / Path(value).expanduser())
 
 

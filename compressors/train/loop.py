@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 LOOKED_AT = 20  # steps between looks at the loss: each look waits for the device
-JUDGED = 256  # held-out examples judged at once
 
 __all__ = ["CHECKPOINT", "LOG", "Outcome", "Task", "train"]
 
@@ -192,14 +191,15 @@ class _Loop:
             )
         self._save([])
         self.progress.say(
-            f"epoch {at.epoch} of {self.how.epochs}: loss {watch.mean:.4f}, held-out top-1 {accuracy:.2f} %, "
+            f"epoch {at.epoch} of {self.how.epochs}: loss {watch.mean:.4f}, held-out {self.task.kind.metric} "
+            f"{accuracy:.2f} %, "
             f"{watch.speed:.0f} images/s"
         )
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         if self.task.objective is not None:
             return self.task.objective(self.model, inputs, labels)
-        return nn.functional.cross_entropy(self.model(inputs), labels, label_smoothing=self.how.label_smoothing)
+        return self.task.kind.loss(self.model(inputs), labels, self.how.label_smoothing)
 
     def _tensors(self, made: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches on the device; the next one is made while one is used."""
@@ -212,18 +212,21 @@ class _Loop:
                 yield inputs.to(device, non_blocking=True), torch.from_numpy(batch.labels).to(device, non_blocking=True)
 
     def _judge(self) -> float:
-        """Top-1 in percent on the held-out split, which every process takes a share of."""
+        """The task's metric in percent on the held-out split, which every process takes a share of."""
+        from accelerate.utils import gather_object
+
         self.model.eval()
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        right = torch.zeros((), dtype=torch.int64, device=self.accelerator.device)
-        whole = Loader(self.task.held_out, self.task.preprocessing, JUDGED)
+        kind = self.task.kind
+        tally = kind.tally()
+        whole = Loader(self.task.held_out, self.task.preprocessing, kind.judged_at_once)
         mine = (batch for number, batch in enumerate(whole.epoch(0)) if number % world == rank)
         with torch.no_grad():
             for inputs, labels in self._tensors(mine):
                 # The network itself, not its distributed wrapper: shares of different length must not wait for another.
-                right += (self.bare(inputs).argmax(1) == labels).sum()
-        total: Any = self.accelerator.reduce(right, "sum")
-        return 100 * int(total) / len(self.task.held_out.labels)
+                tally.see(self.bare(inputs), labels)
+        parts: list[Any] = [tally.parts()]
+        return kind.percent(gather_object(parts) if world > 1 else parts)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

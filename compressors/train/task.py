@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, nn
 
 from compressors.data.batches import Augmentation
 from compressors.data.dataset import Dataset
+from compressors.tasks import VisionTask
+from compressors.tasks.classification import Classification
 from compressors.train_section import Train
 from pocketzoo.files import sha256_json
 from zoo.artifact import Preprocessing
@@ -40,7 +42,7 @@ class Task:
 
     ``title`` is told to the user; ``seed`` decides order, augmentation and dropout; ``identity`` adds to the settings
     a checkpoint must agree with (which weights it began with). ``objective`` maps (network, inputs, labels) to the
-    loss; by default cross entropy with the section's label smoothing. ``regulariser`` changes gradients; both it and
+    loss; by default that of ``kind``, what the network is for. ``regulariser`` changes gradients; both it and
     ``objective`` must be told apart by ``identity``.
     """
 
@@ -54,6 +56,7 @@ class Task:
     identity: str = ""
     objective: Objective | None = None
     regulariser: Regulariser | None = None
+    kind: VisionTask = field(default_factory=Classification)
 
     @property
     def settings(self) -> str:
