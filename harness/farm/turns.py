@@ -102,6 +102,7 @@ class Turns:
 
         spooled = Spooled(self._spool, self._stop, limit_s=self._database_s)
         self.owner = job.campaign
+        ended: PocketzooError
         try:
             self._check(job, spooled)
             self._fetch(job)
@@ -110,13 +111,15 @@ class Turns:
                 return work(job, ready, plan_for(job.request, ready, self._store), spooled)
         except DeviceError as error:
             self._lost()
-            raise failed(error) from None
+            ended = error
         except Unreachable as error:
-            raise failed(error) from None
+            ended = error
         except KeyboardInterrupt:
-            raise failed(WorkFailed(f"{self._host} was stopped", where=job.device)) from None
+            ended = WorkFailed(f"{self._host} was stopped", where=job.device)
         finally:
             self.owner = None
+        # Outside of the handlers: an error's context travels with it, and the gate lets no class of ours pass but one.
+        raise failed(ended)
 
     def _check(self, job: Job, spooled: Spooled) -> None:
         check(mine(), job.versions, self._host)

@@ -3,18 +3,24 @@
     python -m tests.harness.farm.simulated_host ADDRESS NAME SECONDS DEVICE ... [--check S] [--certs DIR]
 
 A device ``NAME@UNIT`` is another unit of ``NAME``. Each repeat takes SECONDS. A device whose file is in the folder
-``unhealthy`` of the state folder fails its examination.
+``unhealthy`` of the state folder fails its examination. A file ``allowed/NAME`` there holds how many repeats may end on
+the device; the one after them has begun and does not end before the file allows it or is gone. While it waits,
+``held/NAME`` holds how many have ended.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from devices.errors import DeviceOffline
 from devices.facts import DeviceFacts
@@ -24,7 +30,7 @@ from harness.farm.host import Config, FarmHost
 from harness.farm.records import Offer
 from harness.results import Results
 from harness.runners.prepared import Prepared
-from pocketzoo.files import sha256_bytes
+from pocketzoo.files import sha256_bytes, write_atomically
 from pocketzoo.home import home
 from tests.harness.simulated import SimulatedRunner, SimulatedSession, steady
 from zoo.store import Store
@@ -36,6 +42,7 @@ class PretendedHands:
     def __init__(self, devices: list[str], seconds: float) -> None:
         self._units = dict((name, unit or name) for name, _, unit in (d.partition("@") for d in devices))
         self._seconds = seconds
+        self._ended: Counter[str] = Counter()
 
     def specs(self) -> list[DeviceSpec]:
         return [DeviceSpec(name=name, transport=AdbTransport(kind="adb"), runner="python") for name in self._units]
@@ -52,9 +59,26 @@ class PretendedHands:
     def open(self, spec: DeviceSpec) -> Iterator[Bench]:
         if (home() / "unhealthy" / spec.name).exists():
             raise DeviceOffline("it was told to fail", device=spec.name)
-        session = SimulatedSession(spec.name, answer=steady, seconds=self._seconds)
+
+        def allowed(argv: list[str], number: int) -> dict[str, Any]:
+            _hold(spec.name, self._ended[spec.name])
+            self._ended[spec.name] += 1
+            return steady(argv, number)
+
+        session = SimulatedSession(spec.name, answer=allowed, seconds=self._seconds)
         facts = DeviceFacts(name=spec.name, fingerprint=_fingerprint(spec.name), abis=("x86_64",), cores=64)
         yield Bench(session=session, facts=facts, prepared=Prepared(runners={"x86_64": SimulatedRunner()}, placed={}))  # type: ignore[arg-type]
+
+
+def _hold(device: str, ended: int) -> None:
+    held = home() / "held" / device
+    with contextlib.suppress(FileNotFoundError):
+        while ended >= int((home() / "allowed" / device).read_text()):
+            if not held.exists():
+                held.parent.mkdir(exist_ok=True)
+                write_atomically(held, str(ended).encode())
+            time.sleep(0.01)
+    held.unlink(missing_ok=True)
 
 
 def _fingerprint(name: str) -> str:
