@@ -60,7 +60,9 @@ def test_it_ends_when_it_is_not_wanted_any_more(tmp_path: Path) -> None:
     _until_gone(_pids(file))
 
 
-@pytest.mark.parametrize(("code", "exit_code"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)])
+@pytest.mark.parametrize(
+    ("code", "exit_code"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)]
+)
 def test_what_it_prints_and_how_it_ends_is_what_the_command_does(tmp_path: Path, code: str, exit_code: int) -> None:
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         argv = [sys.executable, "-c", f"import sys; print('said', flush=True); print(len(sys.stdin.read())); {code}"]

@@ -51,10 +51,13 @@ class Rig:
             "POCKETZOO_REMOTE": str(self.folder / "share"),
         }
 
-    def start(self, name: str, argv: list[str], home: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
+    def start(self, name: str, argv: list[str], home: str, printed: str | None = None) -> None:
+        with (
+            (self.folder / f"{name}.log").open("ab") as log,
+            (self.folder / (printed or f"{name}.log")).open("ab") as out,
+        ):
             self.processes[name] = subprocess.Popen(
-                argv, env=self.env(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                argv, env=self.env(home), stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                 cwd=Path(__file__).parents[3],
             )  # fmt: skip
 
@@ -100,9 +103,12 @@ class Rig:
             timeout=300, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def client(self, name: str, *options: str) -> None:
-        """``harness run --farm``, or another command of harness, as a process that is not waited for."""
-        self.start(name, [str(SCRIPTS / "harness"), *options], "home-client")
+    def client(self, name: str, *options: str, program: str = "harness", printed: str | None = None) -> None:
+        """``harness run --farm``, or another command, as a process that is not waited for.
+
+        ``printed`` names a file for what it prints; without one that goes where it talks.
+        """
+        self.start(name, [str(SCRIPTS / program), *options], "home-client", printed)
 
     def run_options(self, *devices: str, threads: int = 6, repeats: int = 3) -> list[str]:
         named = [part for device in devices for part in ("--device", device)]
@@ -197,11 +203,19 @@ def _port_of_our_own() -> int:
 @contextlib.contextmanager
 def farm(folder: Path, database: str, model: Path, *, certs: Path | None = None) -> Iterator[Rig]:
     """A farm whose remote holds the model ``tiny``; its processes are ended with the block."""
+    with bare_farm(folder, database, certs=certs) as rig:
+        share = str(folder / "share")
+        for argv in (("zoo", "add", str(model), "--name", "tiny"), ("zoo", "push", "tiny", "--to", share)):
+            done = rig.command(*argv)
+            assert done.returncode == 0, done.stderr
+        yield rig
+
+
+@contextlib.contextmanager
+def bare_farm(folder: Path, database: str, *, certs: Path | None = None) -> Iterator[Rig]:
+    """A farm whose remote is empty; its processes are ended with the block."""
     rig = Rig(folder, database, scheme="tls" if certs else "tcp", certs=certs)
     (folder / "share").mkdir()
-    for argv in (("zoo", "add", str(model), "--name", "tiny"), ("zoo", "push", "tiny", "--to", str(folder / "share"))):
-        done = rig.command(*argv)
-        assert done.returncode == 0, done.stderr
     try:
         yield rig
     finally:

@@ -1,6 +1,6 @@
 """A host of a farm as a process, with pretended devices: everything but the devices is the real thing.
 
-    python -m tests.harness.farm.simulated_host ADDRESS NAME SECONDS DEVICE ... [--check S] [--certs DIR]
+    python -m tests.harness.farm.simulated_host ADDRESS NAME SECONDS DEVICE ... [--check S] [--certs DIR] [--cpu JOBS]
 
 A device ``NAME@UNIT`` is another unit of ``NAME``. Each repeat takes SECONDS. A device whose file is in the folder
 ``unhealthy`` of the state folder fails its examination. A file ``allowed/NAME`` there holds how many repeats may end on
@@ -93,13 +93,16 @@ def main() -> None:
     parser.add_argument("devices", nargs="*")
     parser.add_argument("--check", type=float, default=0.5)
     parser.add_argument("--certs")
+    parser.add_argument("--cpu", type=int, default=0)
     parser.add_argument("--runner-digest", help="Say another digest of the python agent.")
     given = parser.parse_args()
     if given.runner_digest:
         from harness.farm import versions
 
         versions.mine().runners["tflite_agent"] = given.runner_digest
-    config = Config(address=given.address, name=given.name, certs=given.certs, check_s=given.check, database_s=120)
+    config = Config(
+        address=given.address, name=given.name, certs=given.certs, check_s=given.check, database_s=120, cpu=given.cpu
+    )
     told = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     hands = PretendedHands(given.devices, given.seconds)
     Path(os.environ["POCKETZOO_HOME"]).mkdir(parents=True, exist_ok=True)
