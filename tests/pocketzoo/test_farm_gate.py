@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ class _Busy:
     """A device that is lost as soon as a turn wants it."""
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, binaries: Mapping[str, str]) -> Iterator[None]:
         raise DeviceOffline("gone", device="sim-a")
         yield
 

@@ -2,10 +2,10 @@
 
     python -m tests.harness.farm.simulated_host ADDRESS NAME SECONDS DEVICE ... [--check S] [--certs DIR] [--cpu JOBS]
 
-A device ``NAME@UNIT`` is another unit of ``NAME``. Each repeat takes SECONDS. A device whose file is in the folder
-``unhealthy`` of the state folder fails its examination. A file ``allowed/NAME`` there holds how many repeats may end on
-the device; the one after them has begun and does not end before the file allows it or is gone. While it waits,
-``held/NAME`` holds how many have ended.
+A device ``NAME@UNIT`` is another unit of ``NAME``; ``tool-NAME`` measures with a registered binary. Each repeat takes
+SECONDS. A device whose file is in the folder ``unhealthy`` of the state folder fails its examination. A file
+``allowed/NAME`` there holds how many repeats may end on the device; the one after them has begun, and does not end
+until the file allows it or is gone. While it waits, ``held/NAME`` holds how many have ended.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from devices.errors import DeviceOffline
 from devices.facts import DeviceFacts
 from devices.spec import AdbTransport, DeviceSpec
 from harness.execute import Bench
 from harness.farm.host import Config, FarmHost
 from harness.farm.records import Offer
+from harness.registry import Registry
 from harness.results import Results
 from harness.runners.prepared import Prepared
 from pocketzoo.files import sha256_bytes, write_atomically
@@ -45,7 +48,7 @@ class PretendedHands:
         self._ended: Counter[str] = Counter()
 
     def specs(self) -> list[DeviceSpec]:
-        return [DeviceSpec(name=name, transport=AdbTransport(kind="adb"), runner="python") for name in self._units]
+        return [DeviceSpec(name=name, transport=AdbTransport(kind="adb"), runner=_runner(name)) for name in self._units]
 
     def examine(self, spec: DeviceSpec, host: str) -> Offer:
         unit = self._units[spec.name]
@@ -56,7 +59,7 @@ class PretendedHands:
         )  # fmt: skip
 
     @contextmanager
-    def open(self, spec: DeviceSpec) -> Iterator[Bench]:
+    def open(self, spec: DeviceSpec, registry: Registry | None) -> Iterator[Bench]:
         if (home() / "unhealthy" / spec.name).exists():
             raise DeviceOffline("it was told to fail", device=spec.name)
 
@@ -67,7 +70,17 @@ class PretendedHands:
 
         session = SimulatedSession(spec.name, answer=allowed, seconds=self._seconds)
         facts = DeviceFacts(name=spec.name, fingerprint=_fingerprint(spec.name), abis=("x86_64",), cores=64)
-        yield Bench(session=session, facts=facts, prepared=Prepared(runners={"x86_64": SimulatedRunner()}, placed={}))  # type: ignore[arg-type]
+        runner = SimulatedRunner()
+        if spec.runner == "benchmark_model":
+            assert registry is not None
+            binary = registry.newest(spec.runner, "x86_64")
+            assert binary is not None and registry.path(binary).stat().st_mode & 0o111
+            runner.record = msgspec.structs.replace(runner.record, binary_sha256=binary.sha256)
+        yield Bench(session=session, facts=facts, prepared=Prepared(runners={"x86_64": runner}, placed={}))  # type: ignore[arg-type]
+
+
+def _runner(device: str) -> str:
+    return "benchmark_model" if device.startswith("tool-") else "python"
 
 
 def _hold(device: str, ended: int) -> None:

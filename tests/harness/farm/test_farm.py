@@ -6,10 +6,17 @@ import itertools
 import json
 from pathlib import Path
 
+import pytest
+
+from devices import elf
+from harness.farm.runners import NOWHERE, Brought, RunnerTrust
 from harness.results import Results
+from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.farm.certs import make
+from pocketzoo.files import sha256_file
 from tests.harness.farm.rig import Rig, farm
 from tests.harness.results import postgres
+from zoo.sign import PublicKey
 
 
 def test_cells_go_where_the_device_is_and_files_come_from_the_remote(rig: Rig) -> None:
@@ -98,6 +105,58 @@ def test_versions_that_differ_are_refused_with_both_named(rig: Rig) -> None:
     assert "runner tflite_agent: sha256:" in done.stderr
     assert "sha256:000000000000 there" in done.stderr
     assert rig.stored() == 0
+
+
+def test_a_runner_that_a_host_lacks_is_brought_by_its_digest_for_that_job(rig: Rig) -> None:
+    def register(home: str, content: bytes) -> str:
+        file = rig.folder / f"tool-of-{home}"
+        file.write_bytes(elf.program("x86_64") + content)
+        done = rig.command("harness", "runner", "add", str(file), "--abi", "x86_64", home=home)
+        assert done.returncode == 0, done.stderr
+        return sha256_file(file)
+
+    mine, theirs = register("home-client", b"mine"), register("home-one", b"theirs")
+    rig.scheduler()
+    rig.host("one", "tool-a")
+    rig.offers("one", 1)
+    argv = rig.run_options("tool-a", threads=1, repeats=1)
+    refused = rig.command("harness", *argv)
+    assert refused.returncode == 2, refused.stderr
+    for part in (f"sha256:{mine[:12]}", f"sha256:{theirs[:12]}", f"harness runner push {mine[:12]}, on the client"):
+        assert part in refused.stderr
+    assert rig.stored() == 0
+    for expected in ("published", "was there"):
+        pushed = rig.command("harness", "runner", "push", mine[:12])
+        assert pushed.returncode == 0, pushed.stderr
+        assert f"sha256:{mine}  {expected}: {rig.folder / 'share'}" in pushed.stdout
+    done = rig.command("harness", *argv, "--json")
+    assert done.returncode == 0, done.stderr
+    (measured,) = Results(rig.database).latest()
+    assert measured.runner.binary_sha256 == mine
+    # For that job alone: what the host measures with by itself is what its owner registered.
+    listed = json.loads(rig.command("harness", "runner", "list", "--json", home="home-one").stdout)
+    assert [(one["binary"]["sha256"], one["in_use"]) for one in listed] == [(theirs, True)]
+    assert sha256_file(rig.folder / "home-one" / "farm" / "runners" / mine) == mine
+    # Without a signature it is for devices beside the host, and never from a remote that the host does not trust.
+    brought = Brought(RunnerTrust(str(rig.folder / "share")), rig.folder / "kept")
+    with pytest.raises(BadInput, match="on the host itself only where a signature is required"):
+        brought.bring("benchmark_model", "x86_64", mine, here=True)
+    with pytest.raises(BadInput, match="takes runners from no remote"):
+        Brought(RunnerTrust(NOWHERE), rig.folder / "kept").bring("benchmark_model", "x86_64", mine, here=False)
+    (rig.folder / "key.pem").touch()
+    signed = RunnerTrust(str(rig.folder / "share"), PublicKey(rig.folder / "key.pem"))
+    with pytest.raises(WorkFailed, match="is not signed, and a signature is required"):
+        Brought(signed, rig.folder / "kept").bring("benchmark_model", "x86_64", mine, here=True)
+    (blob,) = [
+        path
+        for path in (rig.folder / "share").rglob("*")
+        if path.is_file() and path.stat().st_size == len(elf.program("x86_64")) + 4
+    ]
+    blob.chmod(0o644)
+    blob.write_bytes(elf.program("x86_64") + b"evil")
+    with pytest.raises(WorkFailed):
+        brought.bring("benchmark_model", "x86_64", mine, here=False)
+    assert not (rig.folder / "kept" / mine).exists()
 
 
 def test_beyond_loopback_only_tls_and_only_certificates_of_the_farm(
