@@ -1,8 +1,8 @@
 """An artifact: one deployable model, what is known of it, and where it came from.
 
 Schema history
-    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt, and bounds on lengths
-       and numbers that no model reaches
+    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2, tensorrt and program, and bounds
+       on lengths and numbers that no model reaches
     2  grey inputs: one number of ``mean`` and ``std`` for each channel of the preprocessing
     3  ``fit`` of the preprocessing: photos stretched to the input, as detectors take them
 """
@@ -27,8 +27,9 @@ Signed = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
 Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 Line = Annotated[str, Meta(max_length=4_000)]
 Text = Annotated[str, Meta(max_length=1 << 20)]
-# torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on.
-Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt"]
+# torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on;
+# program: no model but a runner, which a farm brings to its hosts.
+Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt", "program"]
 
 
 class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
