@@ -52,7 +52,7 @@ def distil(stages: Stages, before: Finished, step: Distillation, teacher: Finish
         )
         return {
             **before.result, **outcome, "nonzeros": nonzeros(model),
-            "teacher_accuracy": right, "teacher_images": taught.asked,
+            "teacher_accuracy": right,
         }  # fmt: skip
 
     done = stages.stage("distil", depends, work, _note, together=True)
@@ -61,7 +61,7 @@ def distil(stages: Stages, before: Finished, step: Distillation, teacher: Finish
         f"distil: teacher {of.recipe.name} (top-1 {done.result['teacher_accuracy']:.2f} % on the held-out split), "
         f"{losses_told(step)}{begins}; {training_note(done.result)}, {budget_told(step.train)}"
     )
-    stages.notes.append(f"distil: {_cache_told(stages, done.result)}")
+    stages.notes.append(f"distil: {cache_told(stages, step.train)}")
     return done
 
 
@@ -91,13 +91,15 @@ def _come_again(stages: Stages, train: Train) -> bool:
     return train.epochs > 1 and section is not None and section.augment == "none"
 
 
-def _cache_told(stages: Stages, result: Result) -> str:
+def cache_told(stages: Stages, train: Train) -> str:
+    """For notes: whether the teacher's answers were kept, and why not."""
     section = stages.recipe.data.training
+    if _come_again(stages, train):
+        return "images come again unchanged in every epoch, so the teacher answered each once"
+    if train.epochs == 1:
+        return "every image was seen once, so the teacher's answers were not kept"
     augment = section.augment if section is not None else "none"
-    images = result["teacher_images"]
-    if augment != "none":
-        return f"the teacher answered {images:,} images: augmentation {augment} makes new ones in every epoch"
-    return f"the teacher answered {images:,} images; they come again unchanged, and its answers were kept"
+    return f"augmentation {augment} changes the images in every epoch, so the teacher's answers were not kept"
 
 
 def _untrained(stages: Stages) -> Finished:
