@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from benchmarks.results_sparse import FLOAT_SETTINGS, IMAGES
+from benchmarks.results_sparse import BATCH, FLOAT_SETTINGS, IMAGES
 from benchmarks.study import Line, Study, run
 
-TEACHER, STUDENT, FINE, AWARE = 5, 5, 3, 1  # epochs
+TEACHER, STUDENT, FINE, AWARE = 6, 6, 4, 1  # epochs
 PARENT, SCHOOL = "mobilenetv1-fashion", "resnet20-fashion"
 TAUGHT = (
-    *FLOAT_SETTINGS, f"steps.0.train.epochs={STUDENT}", f"steps.0.teacher.settings.train.epochs={TEACHER}",
-)  # fmt: skip
-QUANT = f"steps.1.qat.train.epochs={AWARE}"
-PRUNED = (*FLOAT_SETTINGS, f"steps.0.finetune.epochs={FINE}")
+    *FLOAT_SETTINGS,
+    f"steps.0.train.epochs={STUDENT}",
+    f"steps.0.train.batch={BATCH}",
+    f"steps.0.teacher.settings.train.epochs={TEACHER}",
+    f"steps.0.teacher.settings.train.batch={BATCH}",
+)
+QUANT = (f"steps.1.qat.train.epochs={AWARE}", f"steps.1.qat.train.batch={BATCH}")
+PRUNED = (*FLOAT_SETTINGS, f"steps.0.finetune.epochs={FINE}", f"steps.0.finetune.batch={BATCH}")
 
 STUDY = Study(
     name="distil",
@@ -27,12 +31,12 @@ STUDY = Study(
     ),
     remarks=("ResNet-20 is the teacher, not the network that is compressed: its line says how much there is to learn."),
     lines=(
-        Line(SCHOOL, (f"train.epochs={TEACHER}", FLOAT_SETTINGS[1]), None, "the teacher, float32"),
+        Line(SCHOOL, (f"train.epochs={TEACHER}", *FLOAT_SETTINGS[1:]), None, "the teacher, float32"),
         Line(PARENT, FLOAT_SETTINGS, None, "float32, alone"),
         Line(f"{PARENT}-distil", TAUGHT, PARENT, "taught by ResNet-20: L2 + FSP"),
-        Line(f"{PARENT}-distil-quant", (*TAUGHT, QUANT), PARENT, "taught, then int8"),
+        Line(f"{PARENT}-distil-quant", (*TAUGHT, *QUANT), PARENT, "taught, then int8"),
         Line(f"{PARENT}-prune50-uniform", PRUNED, PARENT, "-50 % MACs"),
-        Line(f"{PARENT}-prune50-quant", (*PRUNED, QUANT), PARENT, "-50 % MACs, then int8"),
+        Line(f"{PARENT}-prune50-quant", (*PRUNED, *QUANT), PARENT, "-50 % MACs, then int8"),
     ),
 )
 

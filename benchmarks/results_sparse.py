@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.study import Line, Study, run
 
-FLOAT, SPARSE = 5, 4  # epochs
-IMAGES = 20_000
+FLOAT, SPARSE = 6, 4  # epochs
+IMAGES, BATCH = 4_000, 64
 PARENT = "mobilenetv1-fashion"
 WAYS = {
     "sparse50-uniform": "50 %, every layer alike",
@@ -21,16 +21,17 @@ WAYS = {
     "sparse90-rl": "90 %, ratios by DDPG",
     "sparse90-rl-distil": "90 %, ratios by DDPG, the dense network teaching",
 }
-EPISODES = 12
-EVERY = 20
-FLOAT_SETTINGS = (f"train.epochs={FLOAT}", f"data.training.limit={IMAGES}")
+EPISODES = 8
+EVERY = 10
+FLOAT_SETTINGS = (f"train.epochs={FLOAT}", f"train.batch={BATCH}", f"data.training.limit={IMAGES}")
 _TOLD = re.compile(r"sparsity: ([\d.]+) % of .*? ([\d,]+) of its ([\d,]+) weights are not; .*, ([\d,]+) compressed")
 
 
 def settings_of(way: str) -> tuple[str, ...]:
     """Of one line; the search is shortened where there is one."""
-    search = (f"steps.0.search.episodes={EPISODES}",) if "-rl" in way else ()
-    return (*FLOAT_SETTINGS, f"steps.0.train.epochs={SPARSE}", f"steps.0.schedule.every={EVERY}", *search)
+    search = (f"steps.0.search.episodes={EPISODES}", f"steps.0.search.batch={BATCH}") if "-rl" in way else ()
+    training = (f"steps.0.train.epochs={SPARSE}", f"steps.0.train.batch={BATCH}", f"steps.0.schedule.every={EVERY}")
+    return (*FLOAT_SETTINGS, *training, *search)
 
 
 def told(row: dict[str, Any], group: int) -> str:
@@ -51,7 +52,7 @@ STUDY = Study(
     budget=(
         f"MobileNetV1 at width 0.25 on {IMAGES:,} of the 60,000 training images, 10 % of them held out to choose the\n"
         f"epoch: {FLOAT} epochs in float, then {SPARSE} in which weights become zero (from 10 % to 50 % of the steps,\n"
-        f"masks every {EVERY}). DDPG had {EPISODES} roll-outs, each fitted and trained for 20 steps and judged on 1,000\n"
+        f"masks every {EVERY}). DDPG had {EPISODES} roll-outs, each fitted and trained for 20 steps, judged on the\n"
         "held-out images. Pointwise convolutions and the classifier are sparse. Seeds decide weights, order,\n"
         "augmentation and the search."
     ),
