@@ -19,6 +19,11 @@ def check(steps: Sequence[Step]) -> None:
     for number, step in enumerate(steps):
         before = steps[number - 1].kind if number else None
         if step.kind == "quantize":
+            if any(other.kind == "sparsify" and other.storage == "sparse" for other in steps):
+                raise ValueError(
+                    f"steps.{number}: storage: sparse is for float files; the quantizer reads weights that are stored "
+                    "dense, and the int8 file has its exact zeros all the same"
+                )
             if step.qat is not None and step.qat.weights == "min_max" and sparsity is not None:
                 raise ValueError(
                     f"steps.{number}: min_max weights have an offset, so their grid need not hold 0 and the zeros of "

@@ -21,7 +21,7 @@ from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
 from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
-from compressors.sparsifying import check_zeros, sparsify
+from compressors.sparsifying import check_zeros, sparsify, store_sparse
 from compressors.stages import FILE, StageReport, Stages, versions
 from compressors.taking import take
 from compressors.teacher import Teacher, gather_teachers
@@ -120,6 +120,8 @@ def _make(
             made = quantize_aware(stages, learnt, exported, step, made)
     if "sparse" in final.result:
         check_zeros(stages, final, exported, made)
+        if any(step.storage == "sparse" for step in recipe.sparsifies):
+            made = store_sparse(stages, made)
     file, sha256 = made.file(FILE), made.files[FILE]
     answers = stages.evaluate(file, sha256)
     beside: Path | None = None

@@ -10,6 +10,8 @@ from compressors.distil_section import Taught
 from compressors.train_section import Train
 from pocketzoo.yamlfile import Section
 
+FEWEST_ZEROS = 2 / 3  # of a convolution: below this share XNNPACK computes densely
+
 
 class Schedule(Section):
     """When weights become zero: s_t = s_f x (1 - (1 - (t - begin) / (end - begin)) ^ exponent).
@@ -53,7 +55,9 @@ class Sparsify(Section):
     ``sparsity``: percent of the weights of the layers it works on: convolutions and linear layers, but neither
     depthwise ones nor the first. ``ratios``: the same for every layer, by the logarithm of its weights (heuristic), or
     searched for (rl, with ``search``). ``keep``: further layers, or patterns of them, that stay dense. ``distil``: the
-    dense network, or another one, teaches meanwhile.
+    dense network, or another one, teaches meanwhile. ``storage``: zeros are written like other weights, or 1x1
+    convolutions with at least two thirds of zeros as sparse tensors, which makes the float file smaller and lets
+    XNNPACK compute with its sparse kernels where it has them (docs/method.md).
     """
 
     kind: Literal["sparsify"]
@@ -63,6 +67,7 @@ class Sparsify(Section):
     search: RatioSearch | None = None
     keep: list[str] = Field(default_factory=list)
     distil: Taught | None = None
+    storage: Literal["dense", "sparse"] = "dense"
     train: Train
 
     @property
@@ -80,6 +85,11 @@ class Sparsify(Section):
         if self.train.ema is not None:
             raise ValueError(
                 "train.ema averages weights over masks that change: the average would not be zero; leave it out"
+            )
+        if self.storage == "sparse" and self.ratios == "uniform" and self.share < FEWEST_ZEROS:
+            raise ValueError(
+                f"storage: sparse is for two thirds of zeros or more, where it is smaller and may be faster, and "
+                f"sparsity is {self.sparsity:g}"
             )
         if self.search is not None and self.ratios != "rl":
             raise ValueError(f"search is for ratios: rl, not for {self.ratios}")

@@ -40,7 +40,7 @@ def sparsify(
     depends = {
         **training_depends(stages, before, step.train),
         "spec": before.result.get("spec"),
-        "sparsify": step.model_dump(exclude={"train": True, "search": True, "distil": {"teacher"}}),
+        "sparsify": step.model_dump(exclude={"train": True, "search": True, "storage": True, "distil": {"teacher"}}),
         "kept": kept,
         "teacher": shown.key if step.distil else None,
         "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *SPARSIFY_CODE, *DISTIL_CODE),
@@ -182,6 +182,41 @@ def check_zeros(stages: Stages, network: Finished, exported: Finished, made: Fin
 
     done = stages.stage("check the zeros", depends, work, note)
     stages.notes.append(f"sparsity: {note(done.result)}")
+
+
+def store_sparse(stages: Stages, made: Finished) -> Finished:
+    """The file with its sparse 1x1 convolutions stored as sparse tensors, after seeing that it answers alike.
+
+    Raises:
+        WorkFailed: the answers differ.
+    """
+    depends = {
+        "file": made.files[FILE],
+        "shape": stages.shape,
+        "code": code_digest(HERE / "steps" / "sparsify" / "encode.py"),
+        "versions": versions(("ai-edge-litert", "numpy")),
+    }
+
+    def work(folder: Path) -> Result:
+        from compressors.steps.sparsify.encode import encode, same_answers
+        from compressors.steps.sparsify.proof import sizes
+
+        target = folder / FILE
+        encoded = encode(made.file(FILE), target)
+        same_answers(made.file(FILE), target, stages.shape)
+        return {**sizes(target), "before": made.file(FILE).stat().st_size, "encoded": len(encoded)}
+
+    def note(result: Result) -> str:
+        if not result["encoded"]:
+            return "no 1x1 convolution has two thirds of zeros, so all are stored dense"
+        return (
+            f"{result['encoded']} convolutions stored as sparse tensors: {result['bytes']:,} bytes instead of "
+            f"{result['before']:,}, {result['zlib']:,} compressed (zlib, level 9)"
+        )
+
+    done = stages.stage("store sparse", depends, work, note)
+    stages.notes.append(f"sparsity: {note(done.result)}")
+    return done if done.result["encoded"] else made
 
 
 def _zeros_told(result: Result) -> str:

@@ -7,6 +7,7 @@ teacher with another one would have been trained on images that judge its studen
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -65,9 +66,12 @@ def gather_teachers(loaded: Loaded, found: Inputs, depth: int = 0) -> dict[int, 
         where = f"{loaded.path}: {key}"
         if depth >= DEEPEST:
             raise BadInput(f"{loaded.recipe.name} has a teacher with a teacher, {DEEPEST} deep", where=where)
-        made = _loaded(loaded, how.teacher, where)
+        with _told(where, key):
+            made = _loaded(loaded, how.teacher)
+        _check_float(made, where)
         _check_input(loaded.recipe, made.recipe, where)
-        inputs = gather(made)
+        with _told(where, key):
+            inputs = gather(made)
         teachers[number] = Teacher(made.recipe, inputs, gather_teachers(made, inputs, depth + 1))
         if how.teacher.weights is not None and inputs.weights is not None:
             found.identities[f"{key}.weights"] = f"sha256:{inputs.weights_sha256}"
@@ -75,29 +79,43 @@ def gather_teachers(loaded: Loaded, found: Inputs, depth: int = 0) -> dict[int, 
     return teachers
 
 
-def _loaded(student: Loaded, section: Section, where: str) -> Loaded:
-    """The teacher's recipe with the student's data and seed."""
+@contextmanager
+def _told(where: str, key: str) -> Iterator[None]:
+    """Mistakes in a teacher are told at the place that names it."""
     try:
-        if section.recipe is None:
-            made = _of_architecture(student, section)
-        else:
-            settings = [*_assignments(section.settings)]
-            if section.weights is not None:
-                settings.append(f"weights={section.weights}")
-            made = load(section.recipe, settings, beside=student.path.parent)
+        yield
     except BadInput as error:
         detail = (*error.detail, *([f"in {error.where}"] if error.where else []))
-        raise BadInput(f"the teacher: {error.what}", where=where, detail=detail, hint=error.hint) from error
-    recipe = made.recipe
-    if recipe.quantizes or made.given is not None:
+        hint = error.hint.replace("--set weights=", f"--set {key}.weights=") if error.hint else None
+        raise BadInput(f"the teacher: {error.what}", where=where, detail=detail, hint=hint) from error
+
+
+def _loaded(student: Loaded, section: Section) -> Loaded:
+    """The teacher's recipe with the student's data and seed."""
+    if section.recipe is None:
+        made = _of_architecture(student, section)
+    else:
+        settings = [*_assignments(section.settings)]
+        if section.weights is not None:
+            settings.append(f"weights={section.weights}")
+        made = load(section.recipe, settings, beside=student.path.parent)
+    mine = student.recipe
+    data = mine.data.model_copy(update={"evaluation": None, "calibration": None})
+    return replace(made, recipe=made.recipe.model_copy(update={"data": data, "seed": mine.seed}))
+
+
+def _check_float(made: Loaded, where: str) -> None:
+    """A teacher is a network that can be run on batches.
+
+    Raises:
+        BadInput: its recipe ends as a quantized file, or began as one.
+    """
+    if made.recipe.quantizes or made.given is not None:
         raise BadInput(
-            f"the teacher {recipe.name} ends as a quantized file, and a teacher is a float network",
+            f"the teacher {made.recipe.name} ends as a quantized file, and a teacher is a float network",
             where=where,
             hint="name the recipe it was made from",
         )
-    mine = student.recipe
-    data = mine.data.model_copy(update={"evaluation": None, "calibration": None})
-    return replace(made, recipe=recipe.model_copy(update={"data": data, "seed": mine.seed}))
 
 
 def _of_architecture(student: Loaded, section: Section) -> Loaded:

@@ -8,15 +8,17 @@ network's other layers too, computes with sparse kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compressors.sparsify_section import FEWEST_ZEROS
+from pocketzoo.errors import WorkFailed
+
 DENSE, CSR = 0, 1
-FEWEST_ZEROS = 2 / 3  # below this share XNNPACK computes densely
+COMPARED = 4  # inputs
 
 
 def encode(source: Path, target: Path, *, fewest: float = FEWEST_ZEROS) -> tuple[str, ...]:
@@ -38,24 +40,28 @@ def encode(source: Path, target: Path, *, fewest: float = FEWEST_ZEROS) -> tuple
     for graph in model.subgraphs:
         operators = []
         for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex].builtinCode
-            if code == schema.BuiltinOperator.CONV_2D:
+            if model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D:
                 weight = graph.tensors[operator.inputs[1]]
-                values = _values(model, weight, schema)
+                values = _values(model, graph, operator.inputs[1], schema)
                 if values is not None and (values == 0).mean() >= fewest:
                     operators.append(_densify(model, graph, operator, values, schema))
-                    encoded.append(weight.name.decode() if isinstance(weight.name, bytes) else str(weight.name))
+                    encoded.append(_text(weight.name))
             operators.append(operator)
         graph.operators = operators
     target.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
     return tuple(encoded)
 
 
-def _values(model: Any, weight: Any, schema: Any) -> NDArray[np.float32] | None:
-    """The weight of a 1x1 convolution in float, (outputs, 1, 1, inputs); None for any other."""
+def _values(model: Any, graph: Any, index: int, schema: Any) -> NDArray[np.float32] | None:
+    """The weight of a 1x1 convolution in float, (outputs, 1, 1, inputs); None for any other, or one that is shared."""
+    weight = graph.tensors[index]
     shape = tuple(int(size) for size in weight.shape)
     raw = model.buffers[weight.buffer].data
     if weight.type != schema.TensorType.FLOAT32 or shape[1:3] != (1, 1) or raw is None or weight.sparsity is not None:
+        return None
+    readers = sum(int(read) == index for operator in graph.operators for read in operator.inputs)
+    owners = sum(tensor.buffer == weight.buffer for part in model.subgraphs for tensor in part.tensors)
+    if readers != 1 or owners != 1:
         return None
     return np.frombuffer(bytes(bytearray(raw)), np.float32).reshape(shape)
 
@@ -76,27 +82,20 @@ def _densify(model: Any, graph: Any, operator: Any, values: NDArray[np.float32],
     weight = graph.tensors[operator.inputs[1]]
     outputs, inputs = values.shape[0], values.shape[3]
     segments, columns, kept = compressed(values.reshape(outputs, inputs))
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(kept.astype("<f4").tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    dense = schema.TensorT()
-    dense.name = _text(weight.name) + "/dense"
-    dense.shape, dense.type, dense.buffer, dense.hasRank = weight.shape, weight.type, 0, weight.hasRank
-    sparse = schema.TensorT()
-    sparse.name = _text(weight.name) + "/sparse"
-    sparse.shape, sparse.type, sparse.hasRank = weight.shape, weight.type, weight.hasRank
-    sparse.buffer = len(model.buffers) - 1
-    sparse.sparsity = schema.SparsityParametersT()
-    sparse.sparsity.traversalOrder = [0, 1, 2, 3]
-    sparse.sparsity.blockMap = None
-    sparse.sparsity.dimMetadata = [
+    model.buffers[weight.buffer].data = np.frombuffer(kept.astype("<f4").tobytes(), np.uint8)
+    weight.sparsity = schema.SparsityParametersT()
+    weight.sparsity.traversalOrder = [0, 1, 2, 3]
+    weight.sparsity.dimMetadata = [
         *(_dense(size, schema) for size in (outputs, 1, 1)),
         _rows(segments, columns, schema),
     ]
-    graph.tensors += [sparse, dense]
+    dense = schema.TensorT()
+    dense.name = _text(weight.name) + "/dense"
+    dense.shape, dense.type, dense.buffer, dense.hasRank = weight.shape, weight.type, 0, weight.hasRank
+    graph.tensors.append(dense)
     made = schema.OperatorT()
     made.opcodeIndex = _code(model, schema)
-    made.inputs = np.array([len(graph.tensors) - 2], np.int32)
+    made.inputs = np.array([operator.inputs[1]], np.int32)
     made.outputs = np.array([len(graph.tensors) - 1], np.int32)
     made.builtinOptionsType = schema.BuiltinOptions.DensifyOptions
     made.builtinOptions = schema.DensifyOptionsT()
@@ -152,6 +151,26 @@ def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def is_encoded(weights: Sequence[str]) -> bool:
-    """Whether anything was."""
-    return bool(weights)
+def same_answers(first: Path, second: Path, shape: tuple[int, ...]) -> None:
+    """See that two files answer alike on random inputs.
+
+    Args:
+        first, second: .tflite files with one input.
+        shape: (1, C, H, W) of it.
+
+    Raises:
+        WorkFailed: they differ by more than the order of sums explains.
+    """
+    from compressors.evaluate import FileModel
+
+    one, other = FileModel(first), FileModel(second)
+    random = np.random.default_rng(0)
+    for _ in range(COMPARED):
+        sample = random.standard_normal((1, *shape[2:], shape[1])).astype(np.float32)
+        wanted, found = one(sample), other(sample)
+        if not np.allclose(wanted, found, rtol=1e-4, atol=1e-4 * float(np.ptp(wanted))):
+            raise WorkFailed(
+                f"the file with sparse tensors answers otherwise: {np.abs(wanted - found).max():g} apart",
+                where=str(second),
+                hint="storage: dense, and report the network",
+            )

@@ -223,8 +223,9 @@ def regress(
         for _ in range(how.regression_steps):
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(layer(taken), wanted)
-            if float(loss) < best:  # a rate that is too high for a layer must not spoil it
-                best, before = float(loss), weight.detach().clone()
+            found = float(loss.detach())
+            if found < best:  # a rate that is too high for a layer must not spoil it
+                best, before = found, weight.detach().clone()
             loss.backward()  # type: ignore[no-untyped-call]
             if weight.grad is not None:
                 weight.grad.mul_(mask)
