@@ -17,6 +17,7 @@ from pocketzoo.errors import BadInput, PocketzooError
 if TYPE_CHECKING:
     from compressors.pipeline import Product
     from compressors.recipe import Loaded
+    from compressors.sections import Step
     from zoo.artifact import Artifact
 
 NEEDED = {
@@ -279,9 +280,21 @@ def _summary(loaded: Loaded) -> dict[str, object]:
 
 
 def _steps(loaded: Loaded) -> str:
-    return ", ".join(
-        f"{step.kind} {step.scheme if step.kind == 'quantize' else step.protocol}" for step in loaded.recipe.steps
-    )
+    return ", ".join(map(_told_step, loaded.recipe.steps))
+
+
+def _told_step(step: Step) -> str:
+    match step.kind:
+        case "quantize":
+            return f"quantize {step.scheme}"
+        case "prune":
+            return f"prune {step.protocol}"
+        case "sparsify":
+            return f"sparsify {step.sparsity:g} % {step.ratios}"
+        case "distil":
+            teacher = step.teacher
+            return f"distil from {(teacher.recipe or teacher.architecture) if teacher else ''}"
+    raise AssertionError(step)  # what a recipe may say, the sections say
 
 
 def _document(product: Product, tag: str) -> dict[str, object]:

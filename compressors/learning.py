@@ -32,9 +32,9 @@ from pocketzoo.files import sha256_json
 if TYPE_CHECKING:
     import torch
 
-    from compressors.train.task import Objective, Outcome, Regulariser, Task
+    from compressors.train.task import Masking, Objective, Outcome, Regulariser, Task
 
-TRAIN_CODE = (HERE / "train", HERE / "tasks", HERE / "dense")
+TRAIN_CODE = (HERE / "train", HERE / "tasks", HERE / "dense", HERE / "steps" / "sparsify" / "masking.py")
 TRAINERS = (*TORCH, "accelerate")
 LOG = "log.jsonl"
 
@@ -80,7 +80,9 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
 
         model = copy.deepcopy(stages.model(trained))
         names = prepare(model, torch.zeros(stages.shape), how)
-        outcome = run_training(stages, model, how.train, "train with fake quantization", depends, folder)
+        outcome = run_training(
+            stages, model, how.train, "train with fake quantization", depends, folder, masking=held(trained)
+        )
         learnt, dead = ranges(model, names), dead_channels(model)
         deploy(model, names)
         from compressors.checkpoint import write_state
@@ -217,7 +219,15 @@ def training_depends(stages: Stages, before: Finished, how: Train) -> dict[str, 
         "preprocessing": stages.recipe.preprocessing.model_dump(),
         "seed": stages.recipe.seed,
         "versions": versions(TRAINERS),
+        **({"zeros": before.result["sparse"]} if "sparse" in before.result else {}),
     }
+
+
+def held(before: Finished) -> Masking | None:
+    """What keeps the zeros of a network that a `sparsify` step has made sparse; None for a dense one."""
+    from compressors.steps.sparsify.masking import Held
+
+    return Held(before.result["sparse"]) if "sparse" in before.result else None
 
 
 def run_training(
@@ -230,6 +240,7 @@ def run_training(
     *,
     objective: Objective | None = None,
     regulariser: Regulariser | None = None,
+    masking: Masking | None = None,
 ) -> Result:
     """Train, in a folder of the training's own; its weights and log go into ``folder``."""
     from compressors.data.batches import Augmentation
@@ -253,6 +264,7 @@ def run_training(
         objective=objective,
         regulariser=regulariser,
         kind=stages.task,
+        masking=masking,
     )
     outcome: Outcome = run(model, task, own, stages.progress)
     from compressors.checkpoint import write_state

@@ -104,7 +104,7 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
     return known[name]
 
 
-def load(name: str, assignments: Sequence[str] = ()) -> Loaded:
+def load(name: str, assignments: Sequence[str] = (), *, beside: Path | None = None) -> Loaded:
     """Find, merge and validate a recipe, then apply ``--set``.
 
     A setting also holds for the parent where the parent has that section: weights and evaluation photos belong to
@@ -113,11 +113,12 @@ def load(name: str, assignments: Sequence[str] = ()) -> Loaded:
     Args:
         name: see :func:`find_recipe`.
         assignments: ``key=value``, dotted keys, values in YAML.
+        beside: see :func:`find_recipe`.
 
     Raises:
         BadInput: every mistake with file, line, key and what is allowed.
     """
-    loaded, _ = _load(find_recipe(name), [settings.parse(text) for text in assignments], ())
+    loaded, _ = _load(find_recipe(name, beside), [settings.parse(text) for text in assignments], ())
     return loaded
 
 
@@ -173,6 +174,14 @@ def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
         value = node.get(last) if isinstance(node, CommentedMap) else None
         if isinstance(value, str) and value not in (AS_BUILT, UNTRAINED) and not given.is_reference(value):
             node[last] = str(folder / Path(value).expanduser())
+    for step in tree.get("steps") or () if isinstance(tree.get("steps"), CommentedSeq) else ():
+        for taught in (step, step.get("distil")) if isinstance(step, CommentedMap) else ():
+            teacher = taught.get("teacher") if isinstance(taught, CommentedMap) else None
+            if not isinstance(teacher, CommentedMap):
+                continue
+            value = teacher.get("weights")
+            if isinstance(value, str) and value != AS_BUILT and not given.is_reference(value):
+                teacher["weights"] = str(folder / Path(value).expanduser())
 
 
 def _inherit(tree: CommentedMap, inherited: Mapping[str, Any]) -> None:
@@ -206,9 +215,9 @@ def text_of(recipe: Recipe, identities: Mapping[str, str]) -> str:
     document: dict[str, Any] = recipe.model_dump(mode="json")
     for dotted, identity in identities.items():
         *sections, last = dotted.split(".")
-        node = document
+        node: Any = document
         for part in sections:
-            node = node[part]
+            node = node[int(part)] if isinstance(node, list) else node[part]
         node[last] = identity
     out = StringIO()
     writer = YAML(typ="safe", pure=True)

@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from compressors.chains import check
+from compressors.distil_section import Distillation
 from compressors.prune_section import Prune
+from compressors.sparsify_section import Sparsify
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput
 from pocketzoo.yamlfile import Section
@@ -271,7 +274,7 @@ class Quantize(Section):
         return self
 
 
-Step = Annotated[Quantize | Prune, Field(discriminator="kind")]
+Step = Annotated[Quantize | Prune | Sparsify | Distillation, Field(discriminator="kind")]
 
 
 class StartSection(Section):
@@ -310,8 +313,13 @@ class Recipe(Section):
 
     @property
     def prunes(self) -> list[Prune]:
-        """The steps that change the network; they come first."""
+        """The steps that take channels out of the network."""
         return [step for step in self.steps if step.kind == "prune"]
+
+    @property
+    def sparsifies(self) -> list[Sparsify]:
+        """The steps that set single weights to zero."""
+        return [step for step in self.steps if step.kind == "sparsify"]
 
     @property
     def quantizes(self) -> list[Quantize]:
@@ -341,9 +349,7 @@ class Recipe(Section):
             raise ValueError("max_drop is judged on the held-out part of data.training, which this recipe lacks")
         if any(step.looks for step in self.prunes) and self.data.training is None:
             raise ValueError("this pruning looks at images of data.training, which this recipe lacks")
-        kinds = [step.kind for step in self.steps]
-        if kinds != sorted(kinds, key=["prune", "quantize"].index):
-            raise ValueError("a network is pruned before it is quantized: write the prune steps first")
+        check(self.steps)
         return self
 
     @model_validator(mode="after")

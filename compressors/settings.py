@@ -115,7 +115,7 @@ def _annotation(model: type[BaseModel], tree: Any, item: Assignment) -> Any:
                 raise _unknown(model, tree, item)
             node = node[part]
             found = _of_kind(found, node)
-        elif isinstance(part, str) and getattr(found, "__origin__", None) is dict:
+        elif found is Any or (isinstance(part, str) and getattr(found, "__origin__", None) is dict):
             found = Any
         else:
             raise _unknown(model, tree, item)

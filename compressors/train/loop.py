@@ -96,11 +96,15 @@ class _Loop:
         self.model = self.accelerator.prepare_model(model)
         self.optimizer = _optimizer(self.model, how)
         self.position = Position(settings=task.settings)
+        self.masking, self.sparse = task.masking, True
         self.ema: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
+        self.more: dict[str, Tensor] = {}
 
     def run(self) -> Outcome:
         resumed = self._restore()
+        if self.masking is not None:
+            self.masking.begin(self.bare, self.how.epochs * self.per_epoch, self.more)
         if processes.agreed(self.position.step) != self.position.step:
             raise processes.not_shared(str(self.checkpoint))
         if self.how.ema is not None and not self.ema:
@@ -112,7 +116,7 @@ class _Loop:
             for _ in range(resumed):
                 self.progress.advance()
         patience = self.how.early_stop or self.how.epochs
-        while at.epoch < self.how.epochs and at.epoch - at.best_epoch < patience:
+        while at.epoch < self.how.epochs and (not at.best_epoch or at.epoch - at.best_epoch < patience):
             self._epoch()
         if self.how.keep == "best":
             self.bare.load_state_dict(self.best)
@@ -149,7 +153,11 @@ class _Loop:
             self.accelerator.backward(loss)
             if self.task.regulariser is not None:
                 self.task.regulariser.after_backward(self.bare)
+            if self.masking is not None:
+                self.masking.after_backward(self.bare)
             self.optimizer.step()
+            if self.masking is not None:
+                self.sparse = self.masking.after_step(self.bare, self.optimizer, at.step + 1)
             if how.ema is not None:
                 _average(self.ema, self.bare.state_dict(), how.ema)
             at.step += 1
@@ -175,7 +183,7 @@ class _Loop:
         at.epoch += 1
         at.loss.append(watch.mean)
         at.accuracy.append(accuracy)
-        if not at.best_epoch or accuracy > at.accuracy[at.best_epoch - 1]:
+        if self.sparse and (not at.best_epoch or accuracy > at.accuracy[at.best_epoch - 1]):
             at.best_epoch = at.epoch
             self.best = _copy(self.ema or self.bare.state_dict())
         if self.accelerator.is_main_process:
@@ -247,6 +255,8 @@ class _Loop:
             at = replace(self.position, loss=[*self.position.loss, *partial])
             regulariser = self.task.regulariser
             more = regulariser.state() if regulariser is not None else {}
+            if self.masking is not None:
+                more = {**more, **self.masking.state()}
             slots = self.optimizer.state_dict()
             checkpoint.save(self.checkpoint, at, self.bare.state_dict(), slots, self.ema, self.best, more)
 
@@ -256,9 +266,9 @@ class _Loop:
             if self.accelerator.is_main_process:
                 self.log.unlink(missing_ok=True)
             return None
-        self.position, model, slots, self.ema, self.best, more = found
+        self.position, model, slots, self.ema, self.best, self.more = found
         if self.task.regulariser is not None:
-            self.task.regulariser.restore(more)
+            self.task.regulariser.restore(self.more)
         self.bare.load_state_dict(model)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
