@@ -3,6 +3,8 @@
 # make lint    ruff, mypy --strict, direction of imports
 # make bench   speed, fidelity, scale and faults of the tools themselves; prints JSON and tables
 # make results-quant   trains and judges networks on Fashion-MNIST with three seeds; hours, goes on where it was
+# make results-prune   the same for pruning
+# make results-sparse, make results-distil   the same for sparsity, for distillation and chains
 # make clean   remove .venv and everything that was built
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -13,7 +15,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench results-quant clean
+.PHONY: help install demo test lint format bench results-quant results-prune results-sparse results-distil clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -90,7 +92,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.foreign_quantization
 
 # State of their own, so that a study does not fill the user's zoo.
-results-quant: $(VENV)/.installed
+results-quant results-prune results-sparse results-distil: $(VENV)/.installed
 	@tests/setup-system
 	POCKETZOO_HOME="$${POCKETZOO_HOME:-$(CURDIR)/build/studies}" $(BIN)/python -m benchmarks.results_$(@:results-%=%)
 

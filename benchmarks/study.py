@@ -65,15 +65,15 @@ class Study:
         return ROOT / "docs" / f"results-{self.name}.md"
 
 
-def command(*argv: str) -> Any:
-    """Run one of this project's commands; its ``--json`` document."""
+def command(*argv: str, also: tuple[int, ...] = ()) -> Any:
+    """Run one of this project's commands; its ``--json`` document. It must end with 0, or one of ``also``."""
     done = subprocess.run(
         [str(Path(sysconfig.get_path("scripts")) / argv[0]), *argv[1:], "--json"],
         stdout=subprocess.PIPE,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    if done.returncode:
+    if done.returncode not in (0, *also):
         raise SystemExit(f"{' '.join(argv)} ended with exit code {done.returncode}")
     return json.loads(done.stdout)
 

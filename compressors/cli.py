@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from compressors.check_command import check_command
 from compressors.search.command import search_command
 from compressors.search.curve_command import curve_command
 from pocketzoo import command
@@ -16,6 +17,7 @@ from pocketzoo.errors import BadInput, PocketzooError
 if TYPE_CHECKING:
     from compressors.pipeline import Product
     from compressors.recipe import Loaded
+    from compressors.sections import Step
     from zoo.artifact import Artifact
 
 NEEDED = {
@@ -33,6 +35,7 @@ def group() -> None:
 
 
 version_option(group)
+group.add_command(check_command)
 group.add_command(search_command)
 group.add_command(curve_command)
 
@@ -84,7 +87,10 @@ def show_command(recipe: str, assignments: tuple[str, ...], as_json: bool) -> No
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value; may be repeated.")
 @click.option("--out", type=click.Path(file_okay=False), metavar="DIR", help="Also copy the file and its record here.")
 @click.option("--onnx", is_flag=True, help="Also export the float network to .onnx, into --out.")
-@click.option("--tag", default="latest", show_default=True, help="The tag of the zoo entry.")
+@click.option(
+    "--untrained", is_flag=True, help="Train nothing and read no data: the structure alone, for its size and time."
+)
+@click.option("--tag", help="The tag of the zoo entry.  [default: latest; with --untrained: untrained]")
 @click.option("--farm", metavar="URL", help="Run it on a farm (tls://HOST:8786); models go to the remote.")
 @click.option("--also", multiple=True, metavar="RECIPE", help="With --farm: another recipe of the sweep; repeatable.")
 @click.option("--seeds", metavar="N,N", help="With --farm: a job for each seed, tagged TAG-seedN.")
@@ -96,7 +102,8 @@ def run_command(
     assignments: tuple[str, ...],
     out: str | None,
     onnx: bool,
-    tag: str,
+    untrained: bool,
+    tag: str | None,
     farm: str | None,
     also: tuple[str, ...],
     seeds: str | None,
@@ -106,12 +113,16 @@ def run_command(
 ) -> None:
     """Run RECIPE: a name from `compress list` or a .yaml file. Its models go into the local zoo.
 
-    Finished stages are kept: a second run does only what has changed.
+    Finished stages are kept: a second run does only what has changed. With --untrained the network has the weights it
+    is built with: what it will take on a device is known before it is trained.
     """
     from compressors import processes
     from zoo.reference import check_tag
 
+    tag = tag or ("untrained" if untrained else "latest")
     if farm is not None:
+        if untrained:
+            raise BadInput("--untrained has no work for a farm", hint="leave --farm out")
         check_tag(tag)
         if out is not None or onnx:
             raise BadInput("on a farm models go to the zoo remote", hint="leave --out and --onnx out; zoo pull NAME")
@@ -120,9 +131,9 @@ def run_command(
     if also or seeds or gpus or certs:
         raise BadInput("--also, --seeds, --gpus and --certs are for jobs of a farm", hint="add --farm tls://HOST:8786")
     if not processes.is_main():
-        _take_part(recipe, assignments, out, tag, onnx=onnx)
+        _take_part(recipe, assignments, out, tag, onnx=onnx, untrained=untrained)
         return
-    loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
+    loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx, untrained=untrained))
     from compressors.pipeline import compress
     from compressors.progress import OnStderr
     from zoo import curves
@@ -204,7 +215,9 @@ def _on_farm(
         raise click.exceptions.Exit(1)
 
 
-def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> Loaded:
+def _checked(
+    recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool, untrained: bool
+) -> Loaded:
     """The recipe to run, once everything that can be refused at once was looked at."""
     from compressors.recipe import load
     from zoo.reference import check_tag
@@ -214,15 +227,21 @@ def _checked(recipe: str, assignments: tuple[str, ...], out: str | None, tag: st
     check_packages()
     if onnx:
         _check_onnx(out)
+    if untrained:
+        from compressors.untrained import untrained as without_training
+
+        return without_training(loaded)
     return loaded
 
 
-def _take_part(recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool) -> None:
+def _take_part(
+    recipe: str, assignments: tuple[str, ...], out: str | None, tag: str, *, onnx: bool, untrained: bool
+) -> None:
     """What the other processes of ``accelerate launch`` do: their share of each training, without a word."""
     from compressors import processes
 
     try:
-        loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx))
+        loaded = processes.first(lambda: _checked(recipe, assignments, out, tag, onnx=onnx, untrained=untrained))
         from compressors.pipeline import compress
         from compressors.progress import Silent
 
@@ -263,9 +282,21 @@ def _summary(loaded: Loaded) -> dict[str, object]:
 
 
 def _steps(loaded: Loaded) -> str:
-    return ", ".join(
-        f"{step.kind} {step.scheme if step.kind == 'quantize' else step.protocol}" for step in loaded.recipe.steps
-    )
+    return ", ".join(map(_told_step, loaded.recipe.steps))
+
+
+def _told_step(step: Step) -> str:
+    match step.kind:
+        case "quantize":
+            return f"quantize {step.scheme}"
+        case "prune":
+            return f"prune {step.protocol}"
+        case "sparsify":
+            return f"sparsify {step.sparsity:g} % {step.ratios}"
+        case "distil":
+            teacher = step.teacher
+            return f"distil from {(teacher.recipe or teacher.architecture) if teacher else ''}"
+    raise AssertionError(step)  # what a recipe may say, the sections say
 
 
 def _document(product: Product, tag: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.data.dataset import Arrays, Photos, Subset
+from compressors.data.dataset import Arrays, Dataset, Photos, whole_of
 from compressors.data.photos import LabelledPhoto
 from compressors.data.preprocessing import centre
 from pocketzoo.errors import BadInput, WorkFailed
@@ -25,9 +25,12 @@ WORTH_PROCESSES = 2000  # images; below, starting processes takes longer than th
 
 
 class FileModel:
-    """A .tflite file with one float or int8 image input and one output, run one sample at a time on all cores."""
+    """A .tflite file with one float or int8 image input, run one sample at a time on all cores.
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    It has one output, or ``many``, which are then in the order the network gave them in.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None, *, many: bool = False) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         from compressors.quiet import quiet
@@ -41,20 +44,39 @@ class FileModel:
                     "the runtime refuses the file", where=str(path), detail=(str(error).splitlines()[0][:300],)
                 ) from error
         inputs, outputs = self._runtime.get_input_details(), self._runtime.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
+        if len(inputs) != 1 or not outputs or (len(outputs) != 1 and not many):
             raise WorkFailed(
                 f"{len(inputs)} inputs and {len(outputs)} outputs; an image classifier has one of each", where=str(path)
             )
-        self._input, self._output = inputs[0], outputs[0]
+        self._input, self._outputs = inputs[0], _in_order(self._runtime, outputs)
         self.shape: tuple[int, ...] = tuple(int(n) for n in self._input["shape"])
 
     def __call__(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
         """Real input to real output: quantized inputs and outputs are converted with the file's own scales."""
+        return self.outputs(sample)[0]
+
+    def outputs(self, sample: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+        """Real input to all real outputs."""
         if sample.shape != self.shape:
             raise WorkFailed(f"the file takes input of shape {self.shape}, found {sample.shape}")
         self._runtime.set_tensor(self._input["index"], _quantize(sample, self._input))
         self._runtime.invoke()
-        return _dequantize(self._runtime.get_tensor(self._output["index"]), self._output)
+        return tuple(_dequantize(self._runtime.get_tensor(one["index"]), one) for one in self._outputs)
+
+
+def _in_order(runtime: Any, outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A file keeps its outputs in an order of its own; its signature names them output_0, output_1, ..."""
+    signatures = runtime.get_signature_list()
+    if len(outputs) == 1 or len(signatures) != 1:
+        return outputs
+    key, signature = next(iter(signatures.items()))
+    names = signature["outputs"]
+    if any(not name.rpartition("_")[2].isdecimal() for name in names):
+        return outputs
+    details = runtime.get_signature_runner(key).get_output_details()
+    by_index = {one["index"]: one for one in outputs}
+    ordered = sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+    return [by_index[details[name]["index"]] for name in ordered]
 
 
 def _quantize(real: NDArray[np.float32], tensor: dict[str, Any]) -> NDArray[np.generic]:
@@ -90,7 +112,7 @@ class Answers:
 
 def answer(
     file: Path,
-    images: Sequence[LabelledPhoto] | Arrays | Photos | Subset,
+    images: Sequence[LabelledPhoto] | Dataset,
     how: Preprocessing,
     on_sample: Callable[[], None] = lambda: None,
     processes: int | None = None,
@@ -129,14 +151,12 @@ def answer(
 Part = tuple[list[list[int]], int]  # the best classes of some images, and the number of classes
 
 
-def _alone(file: Path, dataset: Arrays | Photos | Subset, how: Preprocessing, starts: range) -> Iterator[Part]:
+def _alone(file: Path, dataset: Dataset, how: Preprocessing, starts: range) -> Iterator[Part]:
     model = FileModel(file)
     return (_ask(model, file, _part(dataset, start), how) for start in starts)
 
 
-def _shared(
-    file: Path, dataset: Arrays | Photos | Subset, how: Preprocessing, starts: range, processes: int
-) -> Iterator[Part]:
+def _shared(file: Path, dataset: Dataset, how: Preprocessing, starts: range, processes: int) -> Iterator[Part]:
     """Parts go out as others come back, so that no more than two per process are in memory."""
     from concurrent.futures import Future, ProcessPoolExecutor
     from multiprocessing import get_context
@@ -168,13 +188,14 @@ def _ask_opened(file: Path, part: Arrays | Photos, how: Preprocessing) -> Part:
     return _ask(_opened[0], file, part, how)
 
 
-def _part(dataset: Arrays | Photos | Subset, start: int) -> Arrays | Photos:
+def _part(dataset: Dataset, start: int) -> Arrays | Photos:
     """``CHUNK`` images, by themselves: what travels to another process."""
-    whole, indices = (dataset.whole, dataset.indices) if isinstance(dataset, Subset) else (dataset, None)
-    places = range(start, min(start + CHUNK, len(dataset.labels)))
-    chosen = [int(indices[place]) for place in places] if indices is not None else list(places)
+    whole, indices = whole_of(dataset)
+    chosen = [int(index) for index in indices[start : start + CHUNK]]
     if isinstance(whole, Arrays):
         return Arrays(np.asarray(whole.images[chosen]), whole.labels[chosen], whole.classes, whole.where)
+    if not isinstance(whole, Photos):
+        raise TypeError(f"a classifier is judged by whole images, not by {type(whole).__name__}")
     return Photos(tuple(whole.photos[index] for index in chosen), whole.classes, whole.where)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +27,8 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 class Difference:
     """The network against its file, on ``samples`` inputs.
 
-    ``largest`` is the largest absolute difference of any output element, ``relative`` that divided by the range
-    (maximum - minimum) of the network's outputs, ``same_top1`` the samples whose largest output is the same one.
+    ``largest`` is the largest absolute difference of any output element, ``relative`` the largest one divided by the
+    range (maximum - minimum) of its output, ``same_top1`` the samples whose first output is largest in the same place.
     """
 
     samples: int
@@ -37,7 +37,9 @@ class Difference:
     same_top1: int
 
 
-def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int = 3) -> None:
+def export_tflite(
+    model: torch.nn.Module, size: int, target: Path, channels: int = 3, image_outputs: Sequence[int] = ()
+) -> None:
     """Convert to float32 .tflite with input (1, size, size, channels), channels last: the layout phones compute in.
 
     Args:
@@ -45,6 +47,7 @@ def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int
         size: height and width in pixels.
         target: where to write.
         channels: 3, or 1 for grey images.
+        image_outputs: the outputs that are (1, C, H, W); in the file they are (1, H, W, C).
 
     Raises:
         WorkFailed: the converter fails, or the result needs operators no standard runtime has.
@@ -57,7 +60,7 @@ def export_tflite(model: torch.nn.Module, size: int, target: Path, channels: int
             import litert_torch
 
             # Without this wrapper the file would start with a TRANSPOSE from NCHW on every inference.
-            wrapped = litert_torch.to_channel_last_io(model, args=[0]).eval()
+            wrapped = litert_torch.to_channel_last_io(model, args=[0], outputs=list(image_outputs)).eval()
             content = bytes(litert_torch.convert(wrapped, sample).model_content())
         except (KeyboardInterrupt, MemoryError, PocketzooError):
             raise
@@ -86,42 +89,58 @@ def reason_of(error: BaseException) -> str:
     return next((line for line in lines if line), type(error).__name__)[:300]
 
 
-def compare(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.float32]]) -> Difference:
+def compare(
+    model: torch.nn.Module, file: Path, samples: Iterable[NDArray[np.float32]], image_outputs: Sequence[int] = ()
+) -> Difference:
     """Run a network and its exported file on the same inputs.
 
     Args:
         model: takes (1, C, H, W).
         file: its .tflite, which takes (1, H, W, C).
         samples: (1, H, W, C) float32 each.
+        image_outputs: see :func:`export_tflite`.
 
     Raises:
-        WorkFailed: they differ by more than :data:`LARGEST_DIFFERENCE` of the output's range, or give NaN.
+        WorkFailed: they differ by more than :data:`LARGEST_DIFFERENCE` of an output's range, or give NaN.
     """
     import numpy as np
     import torch
 
     from compressors.evaluate import FileModel
 
-    runs = FileModel(file)
-    count, largest, same = 0, 0.0, 0
-    low, high = np.inf, -np.inf
+    runs = FileModel(file, many=True)
+    count, same = 0, 0
+    largest: list[float] = []
+    low, high = [np.inf], [-np.inf]
     for sample in samples:
         with torch.no_grad():
-            expected = model(torch.from_numpy(sample).permute(0, 3, 1, 2)).numpy()
-        got = runs(sample)
-        if got.shape != expected.shape:
-            raise WorkFailed(f"the file answers with shape {got.shape}, the network with {expected.shape}")
-        if not (np.isfinite(expected).all() and np.isfinite(got).all()):
+            answer = model(torch.from_numpy(sample).permute(0, 3, 1, 2))
+        each = [answer] if isinstance(answer, torch.Tensor) else list(answer)
+        expected = [
+            (one.permute(0, 2, 3, 1) if number in image_outputs else one).numpy() for number, one in enumerate(each)
+        ]
+        got = runs.outputs(sample)
+        if [one.shape for one in got] != [one.shape for one in expected]:
+            shapes = [", ".join(str(one.shape) for one in outputs) for outputs in (got, expected)]
+            raise WorkFailed(f"the file answers with shape {shapes[0]}, the network with {shapes[1]}")
+        if not all(np.isfinite(one).all() for one in (*expected, *got)):
             raise WorkFailed(
                 "the network gives NaN or infinite outputs on ordinary input",
                 hint="check that the weights belong to this network and preprocessing",
             )
+        if not count:
+            largest, low, high = [0.0] * len(got), [np.inf] * len(got), [-np.inf] * len(got)
         count += 1
-        largest = max(largest, float(np.abs(expected - got).max()))
-        same += int(expected.argmax() == got.argmax())
-        low, high = min(low, float(expected.min())), max(high, float(expected.max()))
-    relative = largest / (high - low) if high > low else largest
-    found = Difference(samples=count, largest=largest, relative=relative, same_top1=same)
+        apart = [float(np.abs(one - other).max()) for one, other in zip(expected, got, strict=True)]
+        largest = [max(pair) for pair in zip(largest, apart, strict=True)]
+        same += int(expected[0].argmax() == got[0].argmax())
+        low = [min(so_far, float(one.min())) for so_far, one in zip(low, expected, strict=True)]
+        high = [max(so_far, float(one.max())) for so_far, one in zip(high, expected, strict=True)]
+    relative = max(
+        (d / (top - bottom) if top > bottom else d for d, bottom, top in zip(largest, low, high, strict=True)),
+        default=0.0,
+    )
+    found = Difference(samples=count, largest=max(largest, default=0.0), relative=relative, same_top1=same)
     if relative > LARGEST_DIFFERENCE:
         raise WorkFailed(
             f"the exported file does not compute what the network does: {relative:.2%} of the output's range apart",

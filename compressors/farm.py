@@ -1,18 +1,18 @@
 """Recipes as jobs of a farm: a worker with a CPU or GPU to spare runs one, its models go to the zoo remote.
 
-The job is ``compress run`` in a process of its own, by ``accelerate launch`` where it takes several GPUs: a training
-that is killed goes on from its checkpoint when the job comes back to the same host. The recipe travels as its name, or,
-where it is a file of the client, as its text; nothing else of the client does.
+The job is ``compress run`` in a process of its own, by ``accelerate launch`` where it takes several GPUs. It ends with
+its worker; a training that was ended goes on from its checkpoint when the job comes back to the same host. The recipe
+travels as its name, or, where it is a file of the client, as its text; nothing else of the client does.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,18 @@ import msgspec
 from msgspec import Struct
 
 from pocketzoo import __version__
-from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
+from pocketzoo.errors import BadInput, Interrupted, PocketzooError, WorkFailed
 from pocketzoo.farm.failure import Said, error_of, failed, said_of
-from pocketzoo.farm.link import ask, connected
+from pocketzoo.farm.leash import run_leashed
+from pocketzoo.farm.link import FarmUnavailable, ask, connected
+from pocketzoo.files import sha256_bytes
+from zoo.remotes import which
 
 LONGEST_RECIPE = 1 << 20
 RETURNS = 3
 TAIL = 12
+LARGEST_TAIL = 16 << 10
+LOOK_S = 0.1
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -71,23 +76,44 @@ def compress(document: str) -> str:
     """
     from distributed import get_worker
 
-    host = str(get_worker().name)
+    worker = get_worker()
+    host = str(worker.name)
     job = msgspec.json.decode(document, type=Job)
     try:
-        done = carry_out(job, host)
+        return msgspec.json.encode(carry_out(job, host, _unwanted(worker))).decode()
     except WorkFailed as error:
-        raise failed(error) from None
+        ended = error
     except PocketzooError as error:
-        done = Done(host=host, error=said_of(error))
-    return msgspec.json.encode(done).decode()
+        return msgspec.json.encode(Done(host=host, error=said_of(error))).decode()
+    # Outside of the handler: an error's context travels with it, and the gate lets no class of ours pass but one.
+    raise failed(ended)
 
 
-def carry_out(job: Job, host: str) -> Done:
-    """Run a job here and publish its models to the default remote.
+def _unwanted(worker: Any) -> Callable[[], bool]:
+    """Whether the task that runs in this thread was cancelled, or its worker ends."""
+    from distributed.core import Status
+
+    key = worker.get_current_task()
+
+    def unwanted() -> bool:
+        task = worker.state.tasks.get(key)
+        ending = worker.status in (Status.closing, Status.closed, Status.failed)
+        return ending or task is None or task.state == "cancelled"
+
+    return unwanted
+
+
+def carry_out(job: Job, host: str, stop: Callable[[], bool] = lambda: False) -> Done:
+    """Run a job here and publish its models to the default remote. The run ends with this process.
+
+    Args:
+        job: the job.
+        host: the name of this host.
+        stop: asked now and then; when it is true the run is ended.
 
     Raises:
         BadInput: another version of pocketzoo, a recipe that is none, no remote.
-        WorkFailed: the run ended without models.
+        WorkFailed: the run ended without models, or was stopped.
     """
     if job.pocketzoo != __version__:
         raise BadInput(
@@ -96,28 +122,41 @@ def carry_out(job: Job, host: str) -> Done:
         )
     if job.text is None and ("/" in job.recipe or job.recipe.endswith(".yaml")):
         raise BadInput("a recipe by its path is the client's file; it travels as text", hint="compress run --farm")
-    with tempfile.TemporaryDirectory(prefix="pocketzoo-recipe-") as folder:
+    which(None)  # hours of training are not begun where nothing can be published
+    with tempfile.TemporaryDirectory(prefix="pocketzoo-recipe-") as name:
+        folder = Path(name)
         recipe = job.recipe
         if job.text is not None:
-            file = Path(folder) / "recipe.yaml"
+            file = folder / "recipe.yaml"
             file.write_text(job.text)
             recipe = str(file)
-        done = subprocess.run(
-            argv_of(job, recipe), capture_output=True, stdin=subprocess.DEVNULL, check=False, text=True, cwd=folder,
-            env={**os.environ, **({} if job.gpus else {"CUDA_VISIBLE_DEVICES": ""})},
-        )  # fmt: skip
+        with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+            code = run_leashed(
+                argv_of(job, recipe), stop=stop, stdout=out, stderr=err, cwd=folder,
+                env={**os.environ, **({} if job.gpus else {"CUDA_VISIBLE_DEVICES": ""})},
+            )  # fmt: skip
+        if code is None:
+            raise WorkFailed(f"{job.recipe} was stopped on {host}")
+        printed, said = (folder / "stdout").read_bytes(), _tail(folder / "stderr")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(printed)
     except ValueError:
-        last = tuple(line[:300] for line in done.stderr.splitlines()[-TAIL:])
-        raise WorkFailed(f"compress ended with exit code {done.returncode} on {host}", detail=last) from None
+        raise WorkFailed(f"compress ended with exit code {code} on {host}", detail=said) from None
     if "error" in answer:
-        said = answer["error"]
-        kind = {2: "BadInput"}.get(done.returncode, "WorkFailed")
+        error = answer["error"]
+        kind = {2: "BadInput"}.get(code, "WorkFailed")
         raise error_of(
-            Said(kind=kind, what=str(said["what"]), hint=said.get("next"), detail=tuple(said["detail"])), host
+            Said(kind=kind, what=str(error["what"]), hint=error.get("next"), detail=tuple(error["detail"])), host
         )
     return Done(host=host, models=tuple(answer["models"]), published=_publish(answer["models"]))
+
+
+def _tail(file: Path) -> tuple[str, ...]:
+    """The last lines; a progress bar makes one line of many."""
+    with file.open("rb") as opened:
+        opened.seek(max(0, file.stat().st_size - LARGEST_TAIL))
+        text = opened.read().decode("utf-8", "replace")
+    return tuple(line[-300:] for line in text.splitlines()[-TAIL:])
 
 
 def _publish(models: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -171,7 +210,7 @@ def sweep(
 
 
 def run_on_farm(jobs: Sequence[Job], address: str, certs: str | None, told: Callable[[str], None]) -> list[Done]:
-    """Send jobs to a farm and wait for all of them.
+    """Send jobs to a farm and wait for all of them. A job that an earlier client sent and that runs still is watched.
 
     Args:
         jobs: what is to run.
@@ -185,34 +224,58 @@ def run_on_farm(jobs: Sequence[Job], address: str, certs: str | None, told: Call
     Raises:
         BadInput: see :func:`pocketzoo.farm.link.connected`; no host offers what the jobs need.
         FarmUnavailable: the scheduler went away.
+        Interrupted: Ctrl-C; the farm goes on.
     """
-    from pocketzoo.farm.failure import TaskFailed
-
     with connected(address, certs) as client:
         need = {"gpu": jobs[0].gpus} if jobs[0].gpus else {"cpu": 1}
         _check_offered(client, need, address)
-        futures = [
-            client.submit(
-                compress,
-                msgspec.json.encode(job).decode(),
-                key=f"compress|{job.recipe}|{job.tag}|{os.urandom(4).hex()}",
-                resources=need,
-                retries=RETURNS,
-                pure=False,
-            )
-            for job in jobs
-        ]
+        futures = [_submitted(client, job, need) for job in jobs]
+        told(f"{len(jobs)} jobs sent; they run on without this command, and the same command watches them again")
         answers = []
-        for job, future in zip(jobs, futures, strict=True):
-            try:
-                done = msgspec.json.decode(str(future.result()), type=Done)
-            except TaskFailed as error:
-                done = Done(host="", error=error.said())
-            except Exception as error:  # KilledWorker, and what else Dask has for a task that cannot run
-                done = Done(host="", error=Said(kind="WorkFailed", what=f"{type(error).__name__}: {str(error)[:300]}"))
-            told(f"{job.recipe} {job.tag}: {done.error.what if done.error else 'done on ' + done.host}")
-            answers.append(done)
+        try:
+            for job, future in zip(jobs, futures, strict=True):
+                done = _answer(client, future, address)
+                told(f"{job.recipe} {job.tag}: {done.error.what if done.error else 'done on ' + done.host}")
+                answers.append(done)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "this command ends; what was sent to the farm is trained without it",
+                where=address,
+                hint=f"the same command watches again; harness farm cancel {jobs[0].recipe} --farm {address} ends it",
+            ) from None
     return answers
+
+
+def _submitted(client: Any, job: Job, need: Mapping[str, int]) -> Any:
+    """A job as a task that outlives its client. Its name is made from what it says, so that it is never there twice."""
+    from distributed import fire_and_forget
+
+    document = msgspec.json.encode(job).decode()
+    key = f"compress|{job.recipe}|{job.tag}|{sha256_bytes(document.encode())[:12]}"
+    future = client.submit(compress, document, key=key, resources=need, retries=RETURNS, pure=False)
+    fire_and_forget(future)
+    return future
+
+
+def _answer(client: Any, future: Any, address: str) -> Done:
+    from pocketzoo.farm.failure import TaskFailed
+
+    while not future.done():
+        if client.status != "running":
+            raise FarmUnavailable(
+                "the scheduler went away, and what it had been sent with it",
+                where=address,
+                hint="the same command, when it is back; a host that has begun goes on from its checkpoint",
+            )
+        time.sleep(LOOK_S)
+    if future.status == "cancelled":
+        return Done(host="", error=Said(kind="WorkFailed", what="cancelled"))
+    try:
+        return msgspec.json.decode(str(future.result(timeout=30)), type=Done)
+    except TaskFailed as error:
+        return Done(host="", error=error.said())
+    except Exception as error:  # KilledWorker, and what else Dask has for a task that cannot run
+        return Done(host="", error=Said(kind="WorkFailed", what=f"{type(error).__name__}: {str(error)[:300]}"))
 
 
 def _check_offered(client: Any, need: dict[str, int], address: str) -> None:

@@ -118,6 +118,7 @@ def inherited(given: Given) -> dict[str, Any]:
             "mean": list(how.mean),
             "std": list(how.std),
             "interpolation": how.interpolation,
+            "fit": how.fit,
         }
     return values
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from compressors.data.dataset import Arrays, Photos, Subset, check_classes, drawn, hold_out
+from compressors.data.dataset import Dataset, Photos, Subset, Whole, check_classes, drawn, hold_out
+from compressors.data.dense_sources import PLACELESS, open_scenes
 from compressors.data.photos import LabelledPhoto, fingerprint, labelled_photos, list_photos
-from compressors.data.sources import open_dataset
+from compressors.data.sources import Kind, open_dataset
 from compressors.given import Given, check_input, checkpoint, is_reference
-from compressors.recipe import AS_BUILT, Loaded
-from compressors.sections import EvaluationSection, Recipe, Step, TrainingSection
+from compressors.recipe import AS_BUILT, UNTRAINED, Loaded
+from compressors.sections import LABELS_OF, EvaluationSection, Recipe, Step, TrainingSection
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
 
@@ -35,7 +37,7 @@ class Inputs:
     start_sha256: str = ""
     evaluation: tuple[LabelledPhoto, ...] = ()
     evaluation_sha256: str = ""
-    judging: Arrays | Photos | Subset | None = None
+    judging: Dataset | None = None
     training: Subset | None = None
     held_out: Subset | None = None
     calibration: tuple[Path, ...] = ()
@@ -76,6 +78,8 @@ def gather(loaded: Loaded, *, judged: bool = False) -> Inputs:
             calibration = tuple(list_photos(folder, "data.calibration.folder"))
             calibration_sha256 = fingerprint(folder, calibration)
             identities["data.calibration.folder"] = f"sha256:{calibration_sha256}"
+        elif section is not None and section.noise is not None:
+            calibration_sha256 = f"noise-{section.noise}"
         elif section is not None and training is not None:
             calibrating = drawn(training, min(section.samples, len(training.labels)), recipe.seed)
             calibration_sha256 = calibrating.identity
@@ -163,28 +167,57 @@ def _training(
     section = recipe.data.training
     if section is None or not (judged or needs_training_data(recipe)):
         return None, None
-    if section.folder is None:
+    if not _has_folder(section):
         raise BadInput(
             f"{recipe.name} needs the training images of {section.kind}, and the recipe names no folder",
             where=str(where),
             hint="--set data.training.folder=FOLDER"
             + (", or --set weights=FILE for weights that are trained already" if recipe.trains_float else ""),
         )
-    listed = _class_list(section, "data.training", identities)
-    whole = open_dataset(section.kind, Path(section.folder), "train", class_list=listed, key="data.training.folder")
+    whole: Whole
+    if section.kind in LABELS_OF:
+        folder = Path(section.folder) if section.folder is not None else None
+        whole = open_scenes(
+            section.kind, folder, "train", section.split, classes=section.classes, scenes=recipe.data.scenes,
+            key="data.training",
+        )  # fmt: skip
+        _name_backgrounds(recipe, identities)
+    else:
+        listed = _class_list(section, "data.training", identities)
+        whole = open_dataset(
+            cast("Kind", section.kind),
+            Path(section.folder or ""),
+            "train",
+            class_list=listed,
+            key="data.training.folder",
+        )
     _check_classes(recipe, whole)
     identities["data.training.folder"] = whole.identity
     some = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
     return hold_out(some, section.held_out, recipe.seed)
 
 
-def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Arrays | Photos | Subset | None, str]:
+def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Dataset | None, str]:
     """What judges the file, and the SHA-256 that says which images it is; nothing where there is no folder."""
     section = recipe.data.evaluation
-    folder = _evaluation_folder(section, recipe.data.training)
-    if section is None or folder is None:
+    folder = evaluation_folder(section, recipe.data.training)
+    if section is None or (folder is None and section.kind not in PLACELESS):
         return None, ""
-    found: Arrays | Photos | Subset
+    found: Dataset
+    if section.kind in LABELS_OF:
+        training = recipe.data.training
+        classes = section.classes or (training.classes if training is not None else None)
+        some = open_scenes(
+            section.kind, folder, "test", section.split, classes=classes, scenes=recipe.data.scenes,
+            key="data.evaluation",
+        )  # fmt: skip
+        _check_classes(recipe, some)
+        _name_backgrounds(recipe, identities)
+        found = drawn(some, min(section.limit, len(some.labels)), recipe.seed) if section.limit else some
+        identities["data.evaluation.folder"] = found.identity
+        return found, found.identity.removeprefix("sha256:")
+    if folder is None:
+        return None, ""
     if section.kind is None:
         photos = tuple(labelled_photos(folder, section.labels, section.pattern, "data.evaluation"))
         most = max(photo.label for photo in photos)
@@ -203,12 +236,27 @@ def _judging(recipe: Recipe, identities: dict[str, str]) -> tuple[Arrays | Photo
         listed = _class_list(section, "data.evaluation", identities)
         if listed is None and section.folder is None and recipe.data.training is not None:
             listed = _class_list(recipe.data.training, "data.training", identities)
-        whole = open_dataset(section.kind, folder, "test", class_list=listed, key="data.evaluation.folder")
+        whole = open_dataset(
+            cast("Kind", section.kind), folder, "test", class_list=listed, key="data.evaluation.folder"
+        )
         _check_classes(recipe, whole)
         found = drawn(whole, min(section.limit, len(whole.labels)), recipe.seed) if section.limit else whole
         sha256 = found.identity.removeprefix("sha256:")
     identities["data.evaluation.folder"] = sha256 if ":" in sha256 else f"sha256:{sha256}"
     return found, sha256
+
+
+def _name_backgrounds(recipe: Recipe, identities: dict[str, str]) -> None:
+    """Photos behind made scenes, by content."""
+    folder = recipe.data.scenes.backgrounds
+    if folder is not None and "data.scenes.backgrounds" not in identities:
+        photos = list_photos(Path(folder), "data.scenes.backgrounds")
+        identities["data.scenes.backgrounds"] = f"sha256:{fingerprint(Path(folder), photos)}"
+
+
+def _has_folder(section: TrainingSection | None) -> bool:
+    """Whether training images are there; made ones need no folder."""
+    return section is not None and (section.folder is not None or section.kind in PLACELESS)
 
 
 def _class_list(section: TrainingSection | EvaluationSection, key: str, identities: dict[str, str]) -> Path | None:
@@ -225,7 +273,7 @@ def _existing(path: Path, key: str) -> Path:
     return path
 
 
-def _evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
+def evaluation_folder(section: EvaluationSection | None, training: TrainingSection | None) -> Path | None:
     """The section's own, or that of the training split where both are splits of one data set."""
     if section is None:
         return None
@@ -236,7 +284,7 @@ def _evaluation_folder(section: EvaluationSection | None, training: TrainingSect
     return None
 
 
-def _check_classes(recipe: Recipe, dataset: Arrays | Photos) -> None:
+def _check_classes(recipe: Recipe, dataset: Whole) -> None:
     classes = recipe.model.options.get("classes", recipe.model.options.get("num_classes"))
     if isinstance(classes, int):
         check_classes(dataset, classes, dataset.where)
@@ -249,12 +297,12 @@ def needs_training_data(recipe: Recipe) -> bool:
         needs_calibration(recipe)
         and calibration is not None
         and calibration.folder is None
-        and training is not None
-        and training.folder is not None
+        and calibration.noise is None
+        and _has_folder(training)
     )
     judges = any(step.max_drop is not None for step in recipe.quantizes) or any(step.looks for step in recipe.prunes)
     # A pruning tells what it cost before training, where there are images to tell it by.
-    shown = bool(recipe.prunes) and training is not None and training.folder is not None
+    shown = bool(recipe.prunes) and _has_folder(training)
     return recipe.trains or judges or calibrates_on_it or shown
 
 
@@ -278,8 +326,8 @@ def _weights(recipe: Recipe, where: Path) -> tuple[Path | None, str]:
             where=str(where),
             hint=f"--set weights=FILE (.pth or .safetensors), or --set weights={AS_BUILT} for untrained ones",
         )
-    if recipe.weights == AS_BUILT:
-        return None, AS_BUILT
+    if recipe.weights in (AS_BUILT, UNTRAINED):
+        return None, recipe.weights
     path = Path(recipe.weights)
     if not path.is_file():
         raise BadInput("no such weights file", where=str(path), hint="--set weights=FILE (.pth or .safetensors)")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HeldOut:
-    """Top-1 in percent of a torch network on the held-out split, whose images are prepared once where they fit."""
+    """The task's metric of a torch network on the held-out split, whose images are prepared once where they fit."""
 
     FITS = 1 << 29  # bytes of prepared images kept in memory
 
@@ -35,12 +35,11 @@ class HeldOut:
 
         model.eval()
         device = next(model.parameters()).device
-        right = seen = 0
+        tally = self.stages.task.tally()
         with torch.inference_mode():
             for inputs, labels in self._images(images):
-                right += int((model(inputs.to(device)).argmax(1).cpu() == labels).sum())
-                seen += len(labels)
-        return 100 * right / seen
+                tally.see(model(inputs.to(device)), labels.to(device))
+        return self.stages.task.percent([tally.parts()])
 
     def _images(self, number: int | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         from compressors.data.dataset import drawn
@@ -59,7 +58,7 @@ class HeldOut:
         _, channels, height, width = self.stages.shape
         keep = 4 * count * channels * height * width <= self.FITS
         made = []
-        for batch in _prepared(self.stages, shown, 256):
+        for batch in _prepared(self.stages, shown, self.stages.task.judged_at_once):
             if keep:
                 made.append(batch)
             yield batch

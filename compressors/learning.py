@@ -32,9 +32,9 @@ from pocketzoo.files import sha256_json
 if TYPE_CHECKING:
     import torch
 
-    from compressors.train.task import Objective, Outcome, Regulariser, Task
+    from compressors.train.task import Masking, Objective, Outcome, Regulariser, Task
 
-TRAIN_CODE = (HERE / "train",)
+TRAIN_CODE = (HERE / "train", HERE / "tasks", HERE / "dense", HERE / "steps" / "sparsify" / "masking.py")
 TRAINERS = (*TORCH, "accelerate")
 LOG = "log.jsonl"
 
@@ -80,7 +80,9 @@ def aware(stages: Stages, trained: Finished, step: Quantize) -> Finished:
 
         model = copy.deepcopy(stages.model(trained))
         names = prepare(model, torch.zeros(stages.shape), how)
-        outcome = run_training(stages, model, how.train, "train with fake quantization", depends, folder)
+        outcome = run_training(
+            stages, model, how.train, "train with fake quantization", depends, folder, masking=held(trained)
+        )
         learnt, dead = ranges(model, names), dead_channels(model)
         deploy(model, names)
         from compressors.checkpoint import write_state
@@ -125,7 +127,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
 
     def work(folder: Path) -> Result:
         from compressors.steps.quantize.gate import told as told_of_gate
-        from compressors.steps.quantize.layers import held_out_top1, probes
+        from compressors.steps.quantize.layers import held_out_metric, probes
         from compressors.steps.quantize.learnt import Gate, quantize_learnt
 
         model, names = stages.model(learnt), learnt.result["layers"]
@@ -134,9 +136,10 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
         if step.max_drop is not None:
             gate = Gate(
                 exact_file=exact.file(FILE),
-                judge=lambda file: held_out_top1(stages, file),
+                judge=lambda file: held_out_metric(stages, file),
                 probes=probes(stages),
                 say=stages.progress.say,
+                metric=stages.task.metric,
             )
         told = quantize_learnt(
             exported.file(FILE),
@@ -216,7 +219,15 @@ def training_depends(stages: Stages, before: Finished, how: Train) -> dict[str, 
         "preprocessing": stages.recipe.preprocessing.model_dump(),
         "seed": stages.recipe.seed,
         "versions": versions(TRAINERS),
+        **({"zeros": before.result["sparse"]} if "sparse" in before.result else {}),
     }
+
+
+def held(before: Finished) -> Masking | None:
+    """What keeps the zeros of a network that a `sparsify` step has made sparse; None for a dense one."""
+    from compressors.steps.sparsify.masking import Held
+
+    return Held(before.result["sparse"]) if "sparse" in before.result else None
 
 
 def run_training(
@@ -229,6 +240,7 @@ def run_training(
     *,
     objective: Objective | None = None,
     regulariser: Regulariser | None = None,
+    masking: Masking | None = None,
 ) -> Result:
     """Train, in a folder of the training's own; its weights and log go into ``folder``."""
     from compressors.data.batches import Augmentation
@@ -251,6 +263,8 @@ def run_training(
         identity=key,
         objective=objective,
         regulariser=regulariser,
+        kind=stages.task,
+        masking=masking,
     )
     outcome: Outcome = run(model, task, own, stages.progress)
     from compressors.checkpoint import write_state
@@ -263,6 +277,8 @@ def run_training(
         "epochs": outcome.epochs,
         "kept": outcome.kept,
         "accuracy": outcome.accuracy,
+        "last_accuracy": outcome.last_accuracy,
+        "metric": stages.task.metric,
         "loss": outcome.loss,
         "steps": outcome.steps,
         "processes": processes.count(),
@@ -272,8 +288,9 @@ def run_training(
 def training_note(result: Result) -> str:
     """What came of a training, in a few words."""
     return (
-        f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with top-1 "
-        f"{result['accuracy']:.2f} % on the held-out split"
+        f"{result['epochs']} epochs, {result['steps']} steps; epoch {result['kept']} kept with "
+        f"{result.get('metric', 'top-1')} {result['accuracy']:.2f} % on the held-out split"
+        + (f", {result['last_accuracy']:.2f} % after the last" if result["kept"] != result["epochs"] else "")
         + (f", {result['processes']} processes" if result["processes"] > 1 else "")
     )
 

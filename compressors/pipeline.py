@@ -7,20 +7,24 @@ an artifact of its own.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compressors import processes
 from compressors.cache import Finished, StageCache
+from compressors.distilling import distil
 from compressors.given import Given
 from compressors.inputs import Inputs, gather
 from compressors.learning import aware, quantize_aware, train
 from compressors.progress import Progress
 from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
+from compressors.sparsifying import check_zeros, sparsify, store_sparse
 from compressors.stages import FILE, StageReport, Stages, versions
 from compressors.taking import take
+from compressors.teacher import Teacher, gather_teachers
 from pocketzoo import __version__
 from pocketzoo.errors import BadInput
 from pocketzoo.home import home
@@ -29,11 +33,12 @@ from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
 
 if TYPE_CHECKING:
     from compressors.evaluate import Answers
+    from compressors.tasks import Judged
 
 RECORDED = ("torch", "litert-torch", "ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow", "safetensors")
 RECORDED_TRAINING = ("accelerate",)
 RECORDED_PRUNING = ("torch-pruning",)
-RELATIONS = {"prune": "pruned", "quantize": "quantized"}
+RELATIONS = {"prune": "pruned", "sparsify": "sparsified", "distil": "distilled", "quantize": "quantized"}
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,16 @@ def compress(
     """
     cache = cache or StageCache(home() / "cache" / "compress")
     chain = loaded.chain
-    inputs = processes.first(lambda: [gather(link) for link in chain])  # all of it before the first slow stage
+    # All of it before the first slow stage.
+    inputs = processes.first(lambda: [gather(link) for link in chain])
+    teachers = processes.first(lambda: [gather_teachers(*link) for link in zip(chain, inputs, strict=True)])
     products: list[Product] = []
-    answers: Answers | None = None
+    answers: Answers | Judged | None = None
     known: set[str] = set()
-    for link, found in zip(chain, inputs, strict=True):
-        stages = Stages(link.recipe, found, progress, cache, known)
+    for link, found, shown in zip(chain, inputs, teachers, strict=True):
+        stages = Stages(link.recipe, found, progress, cache, known, notes=list(link.notes))
         product, answers = _make(
-            link, found, stages, products[-1] if products else None, answers, onnx=onnx and link is loaded
+            link, found, stages, shown, products[-1] if products else None, answers, onnx=onnx and link is loaded
         )
         products.append(product)
     return products
@@ -90,40 +97,40 @@ def _make(
     loaded: Loaded,
     inputs: Inputs,
     stages: Stages,
+    teachers: Mapping[int, Teacher],
     parent: Product | None,
-    parents_answers: Answers | None,
+    parents_answers: Answers | Judged | None,
     *,
     onnx: bool,
-) -> tuple[Product, Answers | None]:
+) -> tuple[Product, Answers | Judged | None]:
     recipe = loaded.recipe
     if loaded.given is not None:
         return _from_file(loaded, loaded.given, inputs, stages, parent, parents_answers, onnx=onnx)
-    trained = built = stages.build()
-    if recipe.trains_float:
-        trained = train(stages, built)
-    pruned = trained
-    for pruning in recipe.prunes:
-        pruned = prune(stages, pruned, pruning, trained)
-    made = stages.export(pruned)
+    trained, pruned = network(stages, teachers)
+    exported = made = stages.export(pruned)
     stages.compare(pruned, made)
     if recipe.prunes:
         check_file(stages, pruned, made, trained)
-    network = pruned
+    final = pruned
     for step in recipe.quantizes:
         if step.qat is None:
             made = stages.quantize(pruned, made, step)
         else:
-            network = learnt = aware(stages, pruned, step)
+            final = learnt = aware(stages, pruned, step)
             exported = stages.export(learnt, "export what was learnt")
             stages.compare(learnt, exported)
             made = quantize_aware(stages, learnt, exported, step, made)
+    if "sparse" in final.result:
+        check_zeros(stages, final, exported, made)
+        if any(step.storage == "sparse" for step in recipe.sparsifies):
+            made = store_sparse(stages, made)
     file, sha256 = made.file(FILE), made.files[FILE]
-    answers = stages.evaluate(file, sha256)
+    answers = evaluate(stages, file, sha256)
     beside: Path | None = None
     if onnx:
         from compressors import onnx as to_onnx
 
-        beside = to_onnx.stage(stages, network).file(to_onnx.ONNX)
+        beside = to_onnx.stage(stages, final).file(to_onnx.ONNX)
     artifact = _record(
         loaded,
         inputs,
@@ -139,16 +146,51 @@ def _make(
     ), answers
 
 
+def network(stages: Stages, teachers: Mapping[int, Teacher]) -> tuple[Finished, Finished]:
+    """The network of a recipe as it is trained, and as its steps leave it.
+
+    Args:
+        stages: of the recipe.
+        teachers: by the number of the step that they teach in.
+    """
+    recipe = stages.recipe
+    trained = stages.build()
+    if recipe.trains_float:
+        trained = train(stages, trained)
+    made = whole = trained  # whole: what teaches while channels go
+    for number, step in enumerate(recipe.steps):
+        if step.kind == "prune":
+            made = prune(stages, made, step, whole)
+        elif step.kind == "sparsify":
+            made = sparsify(stages, made, step, _taught(stages, teachers.get(number)))
+        elif step.kind == "distil":
+            teacher = _taught(stages, teachers.get(number))
+            if teacher is None:
+                raise ValueError("a distil step without its teacher")
+            made = whole = distil(stages, made, step, *teacher)
+    return trained, made
+
+
+def _taught(stages: Stages, teacher: Teacher | None) -> tuple[Finished, Stages] | None:
+    """A teacher's network, trained now where it is not in the cache, and the stages of its recipe."""
+    if teacher is None:
+        return None
+    own = Stages(teacher.recipe, teacher.inputs, stages.progress, stages.cache, stages.known)
+    _, made = network(own, teacher.teachers)
+    stages.reports += own.reports
+    return made, own
+
+
 def _from_file(
     loaded: Loaded,
     given: Given,
     inputs: Inputs,
     stages: Stages,
     parent: Product | None,
-    parents_answers: Answers | None,
+    parents_answers: Answers | Judged | None,
     *,
     onnx: bool,
-) -> tuple[Product, Answers | None]:
+) -> tuple[Product, Answers | Judged | None]:
     """The steps of a recipe on a file out of the zoo; without a network nothing is built, trained or exported."""
     if onnx:
         raise BadInput(f"{given.reference} is a file; there is no network to export to .onnx", hint="leave --onnx out")
@@ -156,8 +198,8 @@ def _from_file(
     for step in loaded.recipe.quantizes:
         made = stages.quantize(None, made, step)
     if parent is None:
-        parents_answers = stages.evaluate(before.file(FILE), before.files[FILE], "evaluate the file it is made from")
-    answers = stages.evaluate(made.file(FILE), made.files[FILE])
+        parents_answers = evaluate(stages, before.file(FILE), before.files[FILE], "evaluate the file it is made from")
+    answers = evaluate(stages, made.file(FILE), made.files[FILE])
     artifact = _record(
         loaded,
         inputs,
@@ -226,16 +268,29 @@ def _record(
     )
 
 
-def _accuracy(recipe: Recipe, answers: Answers | None, parents: Answers | None, sha256: str) -> tuple[Accuracy, ...]:
+def evaluate(stages: Stages, file: Path, sha256: str, name: str = "evaluate the file") -> Answers | Judged | None:
+    """What a file answers to the images that judge it; None where there are none."""
+    if stages.recipe.task == "image-classification":
+        return stages.evaluate(file, sha256, name)
+    from compressors.tasks.stage import judge
+
+    return judge(stages, file, sha256, name)
+
+
+def _accuracy(
+    recipe: Recipe, answers: Answers | Judged | None, parents: Answers | Judged | None, sha256: str
+) -> tuple[Accuracy, ...]:
     section = recipe.data.evaluation
     if answers is None or section is None:
         return ()
-    from compressors.evaluate import accuracies, agreement
+    from compressors.evaluate import Answers, accuracies, agreement
 
     where = {"dataset": section.dataset, "split": section.split, "measured_on": sha256}
+    if not isinstance(answers, Answers):
+        return answers.accuracies(**where)
     found = accuracies(answers, **where)
     # The same photos in the same order, else there is nothing to compare.
-    if parents is not None and parents.labels == answers.labels:
+    if isinstance(parents, Answers) and parents.labels == answers.labels:
         found = (*found, agreement(answers, parents, **where))
     return found
 

@@ -117,6 +117,11 @@ class Prune(Section):
         """Whether it looks at training images without training."""
         return self.criterion in ("taylor", "lasso") or self.protocol.startswith(RUNS_DATA)
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether layers are rebuilt by least squares, which knows no zeros."""
+        return self.criterion == "lasso" or self.protocol.startswith("ddpg")
+
     @model_validator(mode="after")
     def _consistent(self) -> Prune:
         if (self.protocol == "channels") != bool(self.channels):

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.cache import Finished, Result, code_digest
+from compressors.distil_section import Losses, Soft
+from compressors.distilling import DISTIL_CODE, objective
 from compressors.judging import HeldOut, training_batches
-from compressors.learning import TRAIN_CODE, budget_told, run_training, training_depends, training_note
+from compressors.learning import TRAIN_CODE, budget_told, held, run_training, training_depends, training_note
 from compressors.prune_section import Distil, Prune
 from compressors.stages import ARCHITECTURE_CODE, DATA_CODE, FILE, HERE, SPEC, TORCH, WEIGHTS, Stages, versions
 from pocketzoo.errors import BadInput, WorkFailed
@@ -77,7 +79,7 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         **training_depends(stages, before, how.train),
         "sparse": how.model_dump(exclude={"train"}),
         "keep": [step.keep, step.prunable],
-        "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *PRUNE_CODE),
+        "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *PRUNE_CODE, *DISTIL_CODE),
     }
 
     def work(folder: Path) -> Result:
@@ -86,8 +88,10 @@ def _sparse(stages: Stages, before: Finished, step: Prune) -> Finished:
         from compressors.steps.prune.structure import trace
 
         model = copy.deepcopy(stages.model(before))
-        regulariser = GroupRegulariser(trace(model, stages.shape, _keep(step, model)), how)
-        outcome = run_training(stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser)
+        regulariser = GroupRegulariser(trace(model, stages.shape, kept_layers(step, model)), how)
+        outcome = run_training(
+            stages, model, how.train, "sparse learning", depends, folder, regulariser=regulariser, masking=held(before)
+        )
         return {**before.result, **outcome, "nonzeros": nonzeros(model)}
 
     done = stages.stage("sparse learning", depends, work, training_note, together=True)
@@ -103,6 +107,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
     depends: dict[str, Any] = {
         "weights": before.files[WEIGHTS],
         "spec": before.result.get("spec"),
+        "sparse": before.result.get("sparse"),
         "model": stages.recipe.model.model_dump(),
         "step": step.model_dump(exclude={"sparse", "finetune", "distil"}),
         "shape": stages.shape,
@@ -116,7 +121,7 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
     if step.protocol not in ("uniform", "global", "channels") and within is not None:  # may train within
         depends["finetune"] = training_depends(stages, before, within)
         depends["distil"] = step.distil.model_dump() if step.distil else None
-        depends["training code"] = code_digest(*DATA_CODE, *TRAIN_CODE)
+        depends["training code"] = code_digest(*DATA_CODE, *TRAIN_CODE, *DISTIL_CODE)
     key = sha256_json(depends)
     own = stages.cache.root.parent / "pruning" / key
 
@@ -135,9 +140,12 @@ def _prune(stages: Stages, before: Finished, step: Prune) -> Finished:
         write_spec(network, folder / SPEC)
         if stages.inputs.held_out is not None:
             result["accuracy_before_training"] = problem.evaluate(network)
+            result["metric"] = stages.task.metric
         for path in sorted(path for path in own.rglob("*") if path.name in FOUND):
             # Curves and roll-outs outlive the search: reports draw them. A step's folder becomes part of the name.
             shutil.copyfile(path, folder / "-".join(path.relative_to(own).parts))
+        if "sparse" in before.result:  # its zeros are held while it is trained on
+            result["sparse"] = before.result["sparse"]
         return {**result, "nonzeros": nonzeros(network)}
 
     done = stages.stage(f"prune {step.protocol}", depends, work, _prune_note)
@@ -161,15 +169,15 @@ def _finetune(stages: Stages, pruned: Finished, step: Prune, teacher: Finished) 
         **training_depends(stages, pruned, how),
         "spec": pruned.result["spec"],
         "distil": [step.distil.model_dump(), teacher.key] if step.distil else None,
-        "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *PRUNE_CODE),
+        "code": code_digest(*ARCHITECTURE_CODE, *DATA_CODE, *TRAIN_CODE, *PRUNE_CODE, *DISTIL_CODE),
     }
 
     def work(folder: Path) -> Result:
         from compressors.counting import nonzeros
 
-        objective = taught_by(stages.model(teacher), step.distil, how) if step.distil else None
+        taught = objective(stages, stages.model(teacher), losses_of(step.distil), how) if step.distil else None
         model = copy.deepcopy(stages.model(pruned))
-        outcome = run_training(stages, model, how, "fine-tune", depends, folder, objective=objective)
+        outcome = run_training(stages, model, how, "fine-tune", depends, folder, objective=taught, masking=held(pruned))
         return {**pruned.result, **outcome, "nonzeros": nonzeros(model)}
 
     done = stages.stage("fine-tune", depends, work, training_note, together=True)
@@ -178,25 +186,12 @@ def _finetune(stages: Stages, pruned: Finished, step: Prune, teacher: Finished) 
     return done
 
 
-def taught_by(teacher: torch.nn.Module, how: Distil, train: Train) -> Any:
-    """Cross entropy + weight x cross entropy between softened answers: an objective of a training."""
-    import torch
-    from torch import nn
-
-    taught = copy.deepcopy(teacher).eval().requires_grad_(False)
-
-    def objective(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        answers = model(inputs)
-        with torch.no_grad():
-            shown = taught.to(inputs.device)(inputs)
-        hard = nn.functional.cross_entropy(answers, labels, label_smoothing=train.label_smoothing)
-        softened = (shown / how.temperature).softmax(1)
-        return hard + how.weight * nn.functional.cross_entropy(answers / how.temperature, softened)
-
-    return objective
+def losses_of(how: Distil) -> Losses:
+    """What a fine-tuning with a teacher learns: PocketFlow's two cross entropies."""
+    return Losses(soft=Soft(temperature=how.temperature, weight=how.weight))
 
 
-def _keep(step: Prune, model: torch.nn.Module) -> list[str]:
+def kept_layers(step: Prune, model: torch.nn.Module) -> list[str]:
     """The step's own names and patterns, and the layers of its published set."""
     from compressors.steps.prune.layers import WEIGHTED
     from compressors.steps.prune.sets import kept_by
@@ -212,7 +207,7 @@ def _problem(stages: Stages, before: Finished, step: Prune, own: Path, key: str)
     from compressors.steps.prune.structure import trace
 
     model = copy.deepcopy(stages.model(before))
-    keep = _keep(step, model)
+    keep = kept_layers(step, model)
     structure = trace(model, stages.shape, keep)
     _ = structure.prunable  # an error where there is none
     evaluate = HeldOut(stages)
@@ -333,8 +328,8 @@ def _train_within(
     if not told.is_file():  # written last
         making = own / ".training"
         making.mkdir(exist_ok=True)
-        objective = taught_by(stages.model(before), step.distil, how) if step.distil else None
-        outcome = run_training(stages, network, how, title, depends, making, objective=objective)
+        taught = objective(stages, stages.model(before), losses_of(step.distil), how) if step.distil else None
+        outcome = run_training(stages, network, how, title, depends, making, objective=taught, masking=held(before))
         write_state(network, making / "done.safetensors")
         (making / "done.safetensors").replace(weights)
         write_atomically(told, json.dumps(outcome).encode())
@@ -351,5 +346,7 @@ def _prune_note(result: Result) -> str:
         f"{result['parameters'] / 1e6:.3f} M of {result['base_parameters'] / 1e6:.3f} M parameters"
     )
     if "accuracy_before_training" in result:
-        text += f"; held-out top-1 {result['accuracy_before_training']:.2f} % before any training"
+        text += (
+            f"; held-out {result.get('metric', 'top-1')} {result['accuracy_before_training']:.2f} % before any training"
+        )
     return text

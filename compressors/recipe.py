@@ -26,9 +26,12 @@ from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_bytes
 from pocketzoo.names import did_you_mean
 
-__all__ = ["AS_BUILT", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of"]
+__all__ = [
+    "AS_BUILT", "UNTRAINED", "Loaded", "Quantize", "Recipe", "digest_of", "find_recipe", "load", "shipped", "text_of",
+]  # fmt: skip
 
 AS_BUILT = "as-built"  # value of ``weights``: those the factory (or the seed) gives
+UNTRAINED = "untrained"  # the same, with batch norm's statistics taken from noise
 PATHS = (
     "weights",
     "start.checkpoint",
@@ -37,6 +40,7 @@ PATHS = (
     "data.evaluation.folder",
     "data.evaluation.class_list",
     "data.calibration.folder",
+    "data.scenes.backgrounds",
 )
 LONGEST_CHAIN = 16
 
@@ -46,7 +50,7 @@ class Loaded:
     """A recipe ready to run: merged, ``--set`` applied, paths absolute.
 
     ``steps`` of the recipe are the parent's first; ``own_steps`` counts those that are its own. ``given`` is the entry
-    of the zoo that the chain begins with, if its root names one as its parent.
+    of the zoo that the chain begins with, if its root names one as its parent. ``notes`` are for the artifact's record.
     """
 
     recipe: Recipe
@@ -54,6 +58,7 @@ class Loaded:
     parent: Loaded | None
     own_steps: int
     given: given.Given | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def chain(self) -> tuple[Loaded, ...]:
@@ -99,7 +104,7 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
     return known[name]
 
 
-def load(name: str, assignments: Sequence[str] = ()) -> Loaded:
+def load(name: str, assignments: Sequence[str] = (), *, beside: Path | None = None) -> Loaded:
     """Find, merge and validate a recipe, then apply ``--set``.
 
     A setting also holds for the parent where the parent has that section: weights and evaluation photos belong to
@@ -108,11 +113,12 @@ def load(name: str, assignments: Sequence[str] = ()) -> Loaded:
     Args:
         name: see :func:`find_recipe`.
         assignments: ``key=value``, dotted keys, values in YAML.
+        beside: see :func:`find_recipe`.
 
     Raises:
         BadInput: every mistake with file, line, key and what is allowed.
     """
-    loaded, _ = _load(find_recipe(name), [settings.parse(text) for text in assignments], ())
+    loaded, _ = _load(find_recipe(name, beside), [settings.parse(text) for text in assignments], ())
     return loaded
 
 
@@ -166,8 +172,16 @@ def _anchor_paths(tree: CommentedMap, folder: Path) -> None:
         for part in sections:
             node = node.get(part) if isinstance(node, Mapping) else None
         value = node.get(last) if isinstance(node, CommentedMap) else None
-        if isinstance(value, str) and value != AS_BUILT and not given.is_reference(value):
+        if isinstance(value, str) and value not in (AS_BUILT, UNTRAINED) and not given.is_reference(value):
             node[last] = str(folder / Path(value).expanduser())
+    for step in tree.get("steps") or () if isinstance(tree.get("steps"), CommentedSeq) else ():
+        for taught in (step, step.get("distil")) if isinstance(step, CommentedMap) else ():
+            teacher = taught.get("teacher") if isinstance(taught, CommentedMap) else None
+            if not isinstance(teacher, CommentedMap):
+                continue
+            value = teacher.get("weights")
+            if isinstance(value, str) and value != AS_BUILT and not given.is_reference(value):
+                teacher["weights"] = str(folder / Path(value).expanduser())
 
 
 def _inherit(tree: CommentedMap, inherited: Mapping[str, Any]) -> None:
@@ -201,9 +215,9 @@ def text_of(recipe: Recipe, identities: Mapping[str, str]) -> str:
     document: dict[str, Any] = recipe.model_dump(mode="json")
     for dotted, identity in identities.items():
         *sections, last = dotted.split(".")
-        node = document
+        node: Any = document
         for part in sections:
-            node = node[part]
+            node = node[int(part)] if isinstance(node, list) else node[part]
         node[last] = identity
     out = StringIO()
     writer = YAML(typ="safe", pure=True)

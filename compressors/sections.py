@@ -7,31 +7,47 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from compressors.chains import check
+from compressors.distil_section import Distillation
 from compressors.prune_section import Prune
+from compressors.sparsify_section import Sparsify
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput
 from pocketzoo.yamlfile import Section
 from zoo.artifact import Preprocessing
 from zoo.reference import check_name
 
-DataKind = Literal["imagenet", "image-folder", "cifar10", "cifar100", "mnist", "fashion-mnist", "idx"]
+DataKind = Literal[
+    "imagenet", "image-folder", "cifar10", "cifar100", "mnist", "fashion-mnist", "idx",
+    "voc", "coco", "shapes", "cityscapes", "pascal", "fashion-items",
+]  # fmt: skip
+TaskName = Literal["image-classification", "object-detection", "image-segmentation"]
+# What each kind of data is labelled with; whole images where none is named.
+LABELS_OF: dict[str, TaskName] = {
+    "voc": "object-detection", "coco": "object-detection", "shapes": "object-detection",
+    "cityscapes": "image-segmentation", "pascal": "image-segmentation", "fashion-items": "image-segmentation",
+}  # fmt: skip
 
 
 class ModelSection(Section):
     """The network: a registered name or ``module:factory``, and the factory's options."""
 
     architecture: str
-    options: dict[str, bool | int | float | str | list[int]] = Field(default_factory=dict)
+    options: dict[str, bool | int | float | str | list[int] | list[list[list[float]]]] = Field(default_factory=dict)
 
 
 class PreprocessingSection(Section):
-    """How a photo becomes the input; see :class:`zoo.artifact.Preprocessing`. One mean and std: grey images."""
+    """How a photo becomes the input; see :class:`zoo.artifact.Preprocessing`. One mean and std: grey images.
+
+    ``fit: stretch`` resizes width and height to ``crop`` each, and needs ``resize: null``.
+    """
 
     resize: Annotated[int, Field(ge=1)] | None
     crop: Annotated[int, Field(ge=1, le=8192)]
     mean: Annotated[list[float], Field(min_length=1, max_length=3)]
     std: Annotated[list[float], Field(min_length=1, max_length=3)]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    fit: Literal["crop", "stretch"] = "crop"
 
     @property
     def channels(self) -> int:
@@ -46,6 +62,7 @@ class PreprocessingSection(Section):
             mean=tuple(self.mean),
             std=tuple(self.std),
             interpolation=self.interpolation,
+            fit=self.fit,
         )
 
     @field_validator("mean", "std")
@@ -73,6 +90,8 @@ class PreprocessingSection(Section):
     def _same_channels(self) -> PreprocessingSection:
         if len(self.mean) != len(self.std):
             raise ValueError(f"mean has {len(self.mean)} channels and std {len(self.std)}")
+        if self.fit == "stretch" and self.resize is not None:
+            raise ValueError("fit: stretch brings a photo to crop x crop by itself: write resize: null")
         return self
 
 
@@ -80,12 +99,14 @@ class EvaluationSection(Section):
     """What judges the finished file. ``dataset`` and ``split`` say what it is wherever the accuracy is told.
 
     Without ``kind``: labelled photos in ``folder``. With one: the test split of that data set; ``limit`` takes that
-    many images of it, every class alike. ``class_list``: see :class:`TrainingSection`.
+    many images of it, every class alike. ``class_list`` and ``classes``: see :class:`TrainingSection`. Of data with
+    boxes or masks ``split`` is also the name of the list or folder that is read.
     """
 
     folder: str | None = None
     kind: DataKind | None = None
     class_list: str | None = None
+    classes: list[str] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     labels: Literal["names", "folders"] = "names"
     pattern: str = r"_(?P<label>\d+)\.\w+$"
@@ -108,10 +129,12 @@ class CalibrationSection(Section):
     """Images that show the model the range of its activations.
 
     With ``folder``: plain photos, ``crops`` random crops of each, 0 = its centre. Without: ``samples`` images of the
-    training split, as evaluation prepares them.
+    training split, as evaluation prepares them. ``noise``: that many images of nothing, for a file whose size and time
+    are wanted and whose answers are not.
     """
 
     folder: str | None = None
+    noise: Annotated[int, Field(ge=1, le=4096)] | None = None
     crops: Annotated[int, Field(ge=0, le=1024)] = 16
     scale: Annotated[list[float], Field(min_length=2, max_length=2, default_factory=lambda: [0.08, 1.0])]
     samples: Annotated[int, Field(ge=1)] = 512
@@ -123,6 +146,12 @@ class CalibrationSection(Section):
             raise ValueError(f"two shares of the photo's area with 0 < first <= second <= 1, found {value}")
         return value
 
+    @model_validator(mode="after")
+    def _one_source(self) -> CalibrationSection:
+        if self.folder is not None and self.noise is not None:
+            raise ValueError("photos of a folder or images of noise, not both: leave folder or noise out")
+        return self
+
 
 class TrainingSection(Section):
     """What a model learns from: the training split of a data set.
@@ -131,17 +160,34 @@ class TrainingSection(Section):
     gates, so that the evaluation data decides nothing. ``class_list``: for folders of photos, a file whose lines begin
     with the folders' names in the order of the classes; without it they are sorted. ``augment`` is
     :class:`compressors.data.batches.Augmentation`: ``crop-flip`` shifts by up to ``padding`` pixels and mirrors,
-    ``random-resized-crop`` is ImageNet's.
+    ``random-resized-crop`` is ImageNet's; ``scale-crop-flip`` and ``distort-expand-crop`` are for masks and boxes.
+    ``classes`` names those of ``voc`` and ``pascal`` data that are not Pascal's own; ``split`` is the list or folder
+    of data with boxes or masks that is learnt from.
     """
 
     kind: DataKind
     folder: str | None = None
     class_list: str | None = None
+    classes: list[str] | None = None
+    split: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    augment: Literal["none", "crop-flip", "random-resized-crop"] = "none"
+    augment: Literal["none", "crop-flip", "random-resized-crop", "scale-crop-flip", "distort-expand-crop"] = "none"
     padding: Annotated[int, Field(ge=0, le=64)] = 4
     flip: bool = True
+
+
+class ScenesSection(Section):
+    """Scenes that are made: ``shapes`` and ``fashion-items``, ``size`` pixels wide and high.
+
+    Up to ``most`` things are on each. ``backgrounds`` is a folder of photos; without one they are smooth colours.
+    """
+
+    size: Annotated[int, Field(ge=64, le=2048)] = 128
+    training: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    evaluation: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    most: Annotated[int, Field(ge=1, le=16)] = 3
+    backgrounds: str | None = None
 
 
 class DataSection(Section):
@@ -150,6 +196,7 @@ class DataSection(Section):
     training: TrainingSection | None = None
     evaluation: EvaluationSection | None = None
     calibration: CalibrationSection | None = None
+    scenes: ScenesSection = ScenesSection()
 
 
 class Aware(Section):
@@ -227,7 +274,7 @@ class Quantize(Section):
         return self
 
 
-Step = Annotated[Quantize | Prune, Field(discriminator="kind")]
+Step = Annotated[Quantize | Prune | Sparsify | Distillation, Field(discriminator="kind")]
 
 
 class StartSection(Section):
@@ -246,7 +293,7 @@ class Recipe(Section):
     name: str
     title: str
     parent: str | None = None
-    task: Literal["image-classification"] = "image-classification"
+    task: TaskName = "image-classification"
     dataset: str | None = None
     licence: str | None = None
     source: str | None = None
@@ -266,8 +313,13 @@ class Recipe(Section):
 
     @property
     def prunes(self) -> list[Prune]:
-        """The steps that change the network; they come first."""
+        """The steps that take channels out of the network."""
         return [step for step in self.steps if step.kind == "prune"]
+
+    @property
+    def sparsifies(self) -> list[Sparsify]:
+        """The steps that set single weights to zero."""
+        return [step for step in self.steps if step.kind == "sparsify"]
 
     @property
     def quantizes(self) -> list[Quantize]:
@@ -297,7 +349,41 @@ class Recipe(Section):
             raise ValueError("max_drop is judged on the held-out part of data.training, which this recipe lacks")
         if any(step.looks for step in self.prunes) and self.data.training is None:
             raise ValueError("this pruning looks at images of data.training, which this recipe lacks")
-        kinds = [step.kind for step in self.steps]
-        if kinds != sorted(kinds, key=["prune", "quantize"].index):
-            raise ValueError("a network is pruned before it is quantized: write the prune steps first")
+        check(self.steps)
         return self
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> Recipe:
+        for key, section in (("training", self.data.training), ("evaluation", self.data.evaluation)):
+            kind = section.kind if section is not None else None
+            # Weights given, a dense network needs no data at all; photos by name are a classifier's.
+            if section is not None and LABELS_OF.get(kind or "", "image-classification") != self.task:
+                known = [name for name, task in LABELS_OF.items() if task == self.task]
+                hint = f", not one of {', '.join(known)}" if known else ""
+                raise ValueError(f"data.{key}: kind {kind} is not for task {self.task}{hint}")
+        wanted = {"scale-crop-flip": "image-segmentation", "distort-expand-crop": "object-detection"}
+        augment = self.data.training.augment if self.data.training is not None else "none"
+        classifier = augment == "random-resized-crop"
+        if wanted.get(augment, self.task) != self.task or (classifier and self.task != "image-classification"):
+            raise ValueError(f"data.training: augment {augment} is not for task {self.task}")
+        if self.task != "image-classification":
+            self._dense_steps()
+        return self
+
+    def _dense_steps(self) -> None:
+        for step in self.prunes:
+            if step.distil is not None or step.criterion == "taylor":
+                what = "distil" if step.distil is not None else "criterion taylor"
+                raise ValueError(f"{what} is for image-classification: its loss is a classifier's")
+        if self.task != "object-detection":
+            return
+        if any(how.label_smoothing for how in self._trainings()):
+            raise ValueError("label_smoothing is for cross entropy over classes, and YOLOv3's loss has none")
+        if self.model.options.get("decode") == "inside" and any(s.scheme == "static-int8" for s in self.quantizes):
+            raise ValueError(
+                "static-int8 has one scale for the whole output: boxes in pixels beside scores from 0 to 1 leave the "
+                "scores one value; write model.options.decode: outside, or scheme dynamic-int8 or weight-only-int8"
+            )
+
+    def _trainings(self) -> list[Train]:
+        return [how for how in (self.train, *(s.finetune for s in self.prunes)) if how is not None]

@@ -72,7 +72,12 @@ def apply(tree: Mapping[str, Any], items: Sequence[Assignment], model: type[Mode
     for item in items:
         annotation = _annotation(model, changed, item)
         value = _value(item, annotation)
-        if item.key in paths and isinstance(value, str) and value != "as-built" and not is_reference(value):
+        if (
+            item.key in paths
+            and isinstance(value, str)
+            and value not in ("as-built", "untrained")
+            and not is_reference(value)
+        ):
             value = str(Path(value).expanduser().absolute())
         _put(changed, item, value)
     # Built of plain values, the tree has no lines to show; the key says enough.
@@ -110,7 +115,7 @@ def _annotation(model: type[BaseModel], tree: Any, item: Assignment) -> Any:
                 raise _unknown(model, tree, item)
             node = node[part]
             found = _of_kind(found, node)
-        elif isinstance(part, str) and getattr(found, "__origin__", None) is dict:
+        elif found is Any or (isinstance(part, str) and getattr(found, "__origin__", None) is dict):
             found = Any
         else:
             raise _unknown(model, tree, item)

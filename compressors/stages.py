@@ -6,6 +6,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from compressors import processes
 from compressors.cache import Finished, Result, StageCache, code_digest
 from compressors.inputs import Inputs
 from compressors.progress import Progress
-from compressors.recipe import Quantize, Recipe
+from compressors.recipe import UNTRAINED, Quantize, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from compressors.evaluate import Answers
+    from compressors.tasks import VisionTask
 
 COMPARED = 8  # photos the exported file is compared with the network on
 FILE = "model.tflite"
@@ -29,6 +31,7 @@ SPEC = "channels.json"
 HERE = Path(__file__).parent
 ARCHITECTURE_CODE = (HERE / "architectures", HERE / "checkpoint.py", HERE / "counting.py")
 DATA_CODE = (HERE / "data",)
+TASK_CODE = (HERE / "tasks", HERE / "dense")
 QUANTIZE_CODE = (HERE / "steps" / "quantize", HERE / "export.py")
 TORCH = ("torch", "numpy")
 CONVERTER = ("torch", "litert-torch", "litert-converter", "ai-edge-litert")
@@ -83,6 +86,8 @@ class Stages:
         def work(folder: Path) -> Result:
             from compressors.checkpoint import load_into, write_state
             from compressors.counting import count
+            from compressors.data.noise import noise_images
+            from compressors.steps.settle import SETTLED_ON, settle
 
             model = self.fresh_model()
             if self.inputs.weights is not None:
@@ -90,6 +95,8 @@ class Stages:
             elif start is not None and self.inputs.start is not None:
                 architecture = self.recipe.model.architecture
                 load_into(model, self.inputs.start, architecture, drop_classifier=start.drop_classifier)
+            elif self.inputs.weights_sha256 == UNTRAINED:
+                settle(model, noise_images(self.recipe.preprocessing.record(), SETTLED_ON, self.recipe.seed))
             counted = count(model, self.shape)
             write_state(model, folder / WEIGHTS)
             return {"macs": counted.macs, "parameters": counted.parameters, "nonzeros": counted.nonzeros}
@@ -112,7 +119,7 @@ class Stages:
 
             target = folder / FILE
             _, channels, size, _ = self.shape
-            export_tflite(self.model(built), size, target, channels)
+            export_tflite(self.model(built), size, target, channels, self.task.image_outputs)
             return {"bytes": target.stat().st_size}
 
         return self.stage(name, depends, work, size_note)
@@ -152,7 +159,7 @@ class Stages:
         def work(_folder: Path) -> Result:
             from compressors.export import compare
 
-            found = compare(self.model(built), exported.file(FILE), samples())
+            found = compare(self.model(built), exported.file(FILE), samples(), self.task.image_outputs)
             return {
                 "samples": found.samples,
                 "what": "photos"
@@ -164,10 +171,12 @@ class Stages:
                 "same_top1": found.same_top1,
             }
 
+        classifies = self.recipe.task == "image-classification"
+
         def note(result: Result) -> str:
             return (
                 f"outputs differ by at most {result['relative']:.1e} of their range on {result['samples']} "
-                f"{result['what']}, {result['same_top1']} with the same top-1"
+                f"{result['what']}" + (f", {result['same_top1']} with the same top-1" if classifies else "")
             )
 
         done = self.stage("compare with the network", depends, work, note, total=count)
@@ -247,6 +256,8 @@ class Stages:
         if self.inputs.calibrating is not None:
             return len(self.inputs.calibrating.labels)
         section = self.recipe.data.calibration
+        if section is not None and section.noise is not None:
+            return section.noise
         return len(self.inputs.calibration) * max(1, section.crops if section else 0)
 
     def calibration_told(self) -> str:
@@ -254,12 +265,15 @@ class Stages:
         if self.inputs.calibrating is not None:
             return f"{self.calibration_count()} images of the training split, seed {self.recipe.seed}"
         section = self.recipe.data.calibration
+        if section is not None and section.noise is not None:
+            return f"{section.noise} images of noise, seed {self.recipe.seed}, which are not what photos would give"
         crops = section.crops if section else 0
         how = f"{crops} random crops each" if crops else "the centre of each"
         return f"{len(self.inputs.calibration)} photos, {how}, seed {self.recipe.seed}"
 
     def calibration_images(self) -> Iterator[NDArray[np.float32]]:
         """The calibration images as model inputs, one at a time."""
+        from compressors.data.noise import noise_images
         from compressors.data.preprocessing import calibration_samples, centre
 
         how, section = self.recipe.preprocessing.record(), self.recipe.data.calibration
@@ -268,6 +282,8 @@ class Stages:
             return (centre(shown.get(index), how) for index in range(len(shown.labels)))
         if section is None:
             return iter(())
+        if section.noise is not None:
+            return noise_images(how, section.noise, self.recipe.seed)
         return calibration_samples(
             self.inputs.calibration,
             how,
@@ -275,6 +291,13 @@ class Stages:
             scale=(section.scale[0], section.scale[1]),
             seed=self.recipe.seed,
         )
+
+    @cached_property
+    def task(self) -> VisionTask:
+        """What the network is for."""
+        from compressors.tasks import task_of
+
+        return task_of(self.recipe)
 
     def evaluate(self, file: Path, sha256: str, name: str = "evaluate the file") -> Answers | None:
         """The file's answers to the labelled photos; None where there are none."""

@@ -13,7 +13,8 @@ class Train(Section):
     """A training: optimizer, schedule, budget and what is kept.
 
     ``lr`` is the learning rate after ``warmup_epochs`` of linear growth; ``cosine`` brings it to 0, ``step``
-    multiplies it by ``gamma`` after each of ``milestones`` (epochs), ``constant`` keeps it. ``batch`` counts the
+    multiplies it by ``gamma`` after each of ``milestones`` (epochs), ``poly`` brings it to 0 as (1 - share)^0.9,
+    ``constant`` keeps it. ``batch`` counts the
     images of one step on all devices together. ``keep: best`` takes the epoch with the best held-out accuracy, ``last``
     the last one. ``early_stop`` ends after that many epochs without a better one. ``ema`` averages the weights.
     """
@@ -25,7 +26,7 @@ class Train(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    schedule: Literal["cosine", "step", "poly", "constant"] = "cosine"
     milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0

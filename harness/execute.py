@@ -10,6 +10,7 @@ from devices.session import Session
 from devices.spec import LocalTransport
 from harness.during import Look, look
 from harness.job import Cell, Protocol
+from harness.registry import Registry
 from harness.runner import Runner
 from harness.runners.choose import prepare_runner
 from harness.runners.prepared import Prepared
@@ -48,8 +49,12 @@ class Bench:
         return _here(self.session)
 
 
-def prepare(session: Session) -> Bench:
+def prepare(session: Session, registry: Registry | None = None) -> Bench:
     """Probe the device and make its runner ready.
+
+    Args:
+        session: of the device.
+        registry: the binaries to choose from; default: those that are registered here.
 
     Raises:
         BadInput: there is no binary of its runner for it.
@@ -59,7 +64,8 @@ def prepare(session: Session) -> Bench:
     opened = look(session, here=_here(session))
     facts = session.facts()
     check_expectations(session.spec, facts)
-    return Bench(session=session, facts=facts, prepared=prepare_runner(session, facts, session.spec), opened=opened)
+    prepared = prepare_runner(session, facts, session.spec, registry)
+    return Bench(session=session, facts=facts, prepared=prepared, opened=opened)
 
 
 def _here(session: Session) -> bool:

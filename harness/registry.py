@@ -92,6 +92,13 @@ class Registry:
         """The binary that is used for a name and ABI."""
         return next((binary for binary in self.all() if (binary.name, binary.abi) == (name, abi)), None)
 
+    def in_use(self) -> tuple[Binary, ...]:
+        """The newest binary of each name and ABI."""
+        newest: dict[tuple[str, str], Binary] = {}
+        for binary in self.all():
+            newest.setdefault((binary.name, binary.abi), binary)
+        return tuple(newest.values())
+
     def path(self, binary: Binary) -> Path:
         """The kept file.
 
@@ -113,15 +120,24 @@ class Registry:
         Raises:
             BadInput: none or several begin so.
         """
+        found = self.find(prefix)
+        # The record first: a file without one is never used.
+        self._record(found.sha256).unlink(missing_ok=True)
+        self._file(found.sha256).unlink(missing_ok=True)
+        return found
+
+    def find(self, prefix: str) -> Binary:
+        """The one binary whose digest begins with ``prefix`` (``sha256:`` in front is taken off).
+
+        Raises:
+            BadInput: none or several begin so.
+        """
         wanted = prefix.removeprefix("sha256:").lower()
         found = [binary for binary in self.all() if wanted and binary.sha256.startswith(wanted)]
         if len(found) != 1:
             what = f"{len(found)} registered binaries begin with" if found else "no registered binary begins with"
             detail = tuple(f"{b.sha256[:16]} {b.name} {b.abi}" for b in found)
             raise BadInput(f"{what} {prefix!r}", detail=detail, hint="harness runner list")
-        # The record first: a file without one is never used.
-        self._record(found[0].sha256).unlink(missing_ok=True)
-        self._file(found[0].sha256).unlink(missing_ok=True)
         return found[0]
 
     def _records(self) -> Iterator[Binary]:

@@ -1,9 +1,10 @@
 """An artifact: one deployable model, what is known of it, and where it came from.
 
 Schema history
-    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2 and tensorrt, and bounds on lengths
-       and numbers that no model reaches
+    1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2, tensorrt and program, and bounds
+       on lengths and numbers that no model reaches
     2  grey inputs: one number of ``mean`` and ``std`` for each channel of the preprocessing
+    3  ``fit`` of the preprocessing: photos stretched to the input, as detectors take them
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-SCHEMA = 2
+SCHEMA = 3
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max_length=128)]
@@ -26,8 +27,9 @@ Signed = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
 Count = Annotated[int, Meta(ge=0, le=1 << 62)]
 Line = Annotated[str, Meta(max_length=4_000)]
 Text = Annotated[str, Meta(max_length=1 << 20)]
-# torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on.
-Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt"]
+# torchscript: torch.jit.save; pt2: torch.export.save; tensorrt: an engine, which runs on the GPU model it was built on;
+# program: no model but a runner, which a farm brings to its hosts.
+Format = Literal["tflite", "onnx", "safetensors", "torchscript", "pt2", "tensorrt", "program"]
 
 
 class FileRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +95,8 @@ class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Resize the shorter side to ``resize`` pixels (None: no resize), crop the centre ``crop`` x ``crop`` (what lies
     outside the photo is black), scale to 0..1, subtract ``mean`` and divide by ``std`` per RGB channel; one number of
-    each where the input is grey. ``layout`` is the order of the input's axes.
+    each where the input is grey. ``fit`` stretch: instead of both, width and height are each resized to ``crop``.
+    ``layout`` is the order of the input's axes.
     """
 
     resize: Count | None
@@ -101,11 +104,14 @@ class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mean: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
     std: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    fit: Literal["crop", "stretch"] = "crop"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ValueError(f"mean and std have 1 or 3 numbers each, found {len(self.mean)} and {len(self.std)}")
+        if self.fit == "stretch" and self.resize is not None:
+            raise ValueError("a photo that is stretched to the input is not resized before")
 
     @property
     def channels(self) -> int:

@@ -237,9 +237,15 @@ def _on_photo(artifact: Artifact) -> list[str] | None:
     if how.resize is not None:
         size = f"[int({how.resize} * n / min(photo.size)) for n in photo.size]"
         lines.append(f"photo = photo.resize({size}, Image.Resampling.{how.interpolation.upper()})")
+    if how.fit == "stretch":
+        stretched = f"photo.resize(({how.crop}, {how.crop}), Image.Resampling.{how.interpolation.upper()})"
+        lines.append(f"x = np.asarray({stretched}, np.float32){turned}[None] / 255")
+    else:
+        lines += [
+            f"left, top = (round((n - {how.crop}) / 2) for n in photo.size)",
+            f"x = np.asarray(photo.crop(({box})), np.float32){turned}[None] / 255",
+        ]
     lines += [
-        f"left, top = (round((n - {how.crop}) / 2) for n in photo.size)",
-        f"x = np.asarray(photo.crop(({box})), np.float32){turned}[None] / 255",
         f"x = (x - {_numbers(how.mean, how.layout)}) / {_numbers(how.std, how.layout)}",
     ]
     limits = _LIMITS[tensor.dtype]

@@ -77,6 +77,7 @@ def pull(
     refresh: bool = False,
     progress: Progress | None = None,
     accept: Callable[[Offer], None] | None = None,
+    consider: Callable[[Artifact], None] | None = None,
 ) -> Pulled:
     """Bring an entry into the store.
 
@@ -89,6 +90,8 @@ def pull(
         progress: is told of each block.
         accept: called before the entry becomes visible; what it raises stops the pull. It is called for an entry out
             of the store, too.
+        consider: called with what a remote says the entry is, before any file is asked for; what it raises stops the
+            pull.
 
     Raises:
         BadInput: not a reference; no such remote; nobody has the name, tag or digest (with the nearest names).
@@ -121,7 +124,7 @@ def pull(
             problem.hint = "zoo remote add NAME URL: no remote is configured that could be asked"
         raise problem
     with Asking(chosen) as asking:
-        return _from_remotes(store, ref, asking, progress, accept)
+        return _from_remotes(store, ref, asking, progress, accept, consider)
 
 
 def _named(configured: Sequence[RemoteConfig], name: str) -> tuple[RemoteConfig, ...]:
@@ -175,6 +178,7 @@ def _from_remotes(
     asking: Asking,
     progress: Progress | None,
     accept: Callable[[Offer], None] | None,
+    consider: Callable[[Artifact], None] | None,
 ) -> Pulled:
     elsewhere: list[str] = []  # tags under this name where the one that is asked for is not
     for config in asking.configs:
@@ -190,6 +194,8 @@ def _from_remotes(
         except PocketzooError as error:
             asking.failed[config.name] = error
             continue
+        if consider is not None:
+            consider(artifact)
         return _take(store, ref, artifact, config, snapshot, asking, progress, accept)
     raise nowhere(store, ref, asking, elsewhere)
 

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compressors.data.dataset import Arrays, Dataset, Pixels, whole_of
+from compressors.data.dense import Scenes
+from compressors.data.moving import prepared, stacked
 from compressors.data.preprocessing import Array, cut_centre, cut_random, normalise
 from zoo.artifact import Preprocessing
 
 AHEAD = 2  # batches of photos that are decoded before they are asked for
 # One stream of random numbers for each purpose, so that one more draw in one changes nothing in the others.
-ORDER, SHIFT, CROP = 1, 2, 3
+ORDER, SHIFT, CROP, PLACE = 1, 2, 3, 4
+Kind = Literal["none", "crop-flip", "random-resized-crop", "scale-crop-flip", "distort-expand-crop"]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,11 @@ class Augmentation:
 
     ``crop-flip`` shifts by up to ``padding`` pixels (black comes in) and mirrors half of the images: what CIFAR
     networks are trained with (He et al., 2016, section 4.2). ``random-resized-crop`` cuts a part with a share of
-    the area within ``scale`` and mirrors: ImageNet's. ``flip`` turns mirroring off, as digits need it.
+    the area within ``scale`` and mirrors: ImageNet's. ``flip`` turns mirroring off, as digits need it. The others are
+    for images with boxes or masks: :mod:`compressors.data.moving`.
     """
 
-    kind: Literal["none", "crop-flip", "random-resized-crop"] = "none"
+    kind: Kind = "none"
     padding: int = 4
     flip: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
@@ -43,13 +48,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Batch:
-    """``images`` (n, H, W, C) float32, ``labels`` (n,), and ``indices`` (n,) of the images in their whole set.
+    """``images`` (n, H, W, C) float32, ``labels``, and ``indices`` (n,) of the images in their whole set.
+
+    ``labels`` are (n,) classes, (n, H, W) masks or (n, most, 6) boxes: see :mod:`compressors.data.moving`.
 
     Torch takes ``torch.from_numpy(batch.images).permute(0, 3, 1, 2)``: the same memory, channels last.
     """
 
     images: Array
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     indices: NDArray[np.int64]
 
 
@@ -104,6 +111,9 @@ class Loader:
         order = members
         if self.shuffle:
             order = members[np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(members))]
+        if isinstance(whole, Scenes):
+            yield from self._scenes(whole, list(self._chunks(order, start)), epoch)
+            return
         shifts = self._shifts(epoch, len(labels))
         for indices, pixels in self._read(whole, list(self._chunks(order, start)), epoch):
             if shifts is not None:
@@ -141,22 +151,36 @@ class Loader:
             random = np.random.default_rng([self.seed, epoch, CROP, index])
             return cut_random(whole.get(index), self.how, random, self.augmentation.scale, self.augmentation.flip)
 
+        for chunk, pixels in self._ahead(chunks, one):
+            yield chunk, np.stack(pixels)
+
+    def _scenes(self, whole: Scenes, chunks: list[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
+        def one(index: int) -> Any:
+            random = np.random.default_rng([self.seed, epoch, PLACE, index])
+            return prepared(whole, index, self.how, self.augmentation, random)
+
+        for chunk, made in self._ahead(chunks, one):
+            images = np.stack([image for image, _ in made])
+            yield Batch(normalise(images, self.how), stacked([target for _, target in made]), chunk)
+
+    def _ahead(
+        self, chunks: list[NDArray[np.int64]], one: Callable[[int], Made]
+    ) -> Iterator[tuple[NDArray[np.int64], list[Made]]]:
+        """What ``one`` makes of each index, a few chunks ahead of where they are asked for."""
         # Threads are enough: the decoder and the resizer work outside Python's lock.
         pool = ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0)))
-        ahead: deque[tuple[NDArray[np.int64], list[Future[Pixels]]]] = deque()
+        ahead: deque[tuple[NDArray[np.int64], list[Future[Made]]]] = deque()
         try:
             for chunk in chunks:
                 ahead.append((chunk, [pool.submit(one, int(index)) for index in chunk]))
                 if len(ahead) > AHEAD:
-                    yield _stacked(*ahead.popleft())
+                    done, futures = ahead.popleft()
+                    yield done, [future.result() for future in futures]
             while ahead:
-                yield _stacked(*ahead.popleft())
+                done, futures = ahead.popleft()
+                yield done, [future.result() for future in futures]
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _stacked(chunk: NDArray[np.int64], pixels: list[Future[Pixels]]) -> tuple[NDArray[np.int64], Pixels]:
-    return chunk, np.stack([future.result() for future in pixels])
 
 
 def _padded(images: Pixels, size: int) -> Pixels:

@@ -81,7 +81,7 @@ def open_voc(folder: Path, split: str, classes: Sequence[str], key: str) -> Boxe
 
 
 def _voc_photo(folder: Path, name: str, classes: Sequence[str]) -> Boxed:
-    _inside(folder, name)
+    inside(folder, name)
     file = folder / "Annotations" / f"{name}.xml"
     try:
         content = file.read_bytes() if file.stat().st_size <= LARGEST_XML else b""
@@ -181,7 +181,7 @@ def open_coco(folder: Path, split: str, key: str) -> BoxedSet:
     classes = tuple(category.name for category in categories)
     photos = []
     for image in whole.images:
-        _inside(folder, image.file_name)
+        inside(folder, image.file_name)
         truth = _truth(rows[image.id], classes, image.width, image.height, file, image.file_name)
         photos.append(Boxed(folder / split / image.file_name, image.width, image.height, truth))
     if not photos:
@@ -189,7 +189,12 @@ def open_coco(folder: Path, split: str, key: str) -> BoxedSet:
     return BoxedSet(tuple(photos), classes, folder)
 
 
-def _inside(folder: Path, name: str) -> None:
+def inside(folder: Path, name: str) -> None:
+    """See that a name of somebody else's list stays below a folder.
+
+    Raises:
+        BadInput: it does not.
+    """
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts or "\0" in name or not parts:
         raise BadInput(f"{name[:80]!r} names a photo outside its folder", where=str(folder))

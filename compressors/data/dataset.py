@@ -99,11 +99,19 @@ class Photos:
         return np.asarray(open_photo(self.photos[index].path))
 
 
+class Whole(Dataset, Protocol):
+    """A data set that knows where it lies, for errors."""
+
+    @property
+    def where(self) -> Path:
+        """Its files."""
+
+
 @dataclass(frozen=True)
 class Subset:
     """Some images of a data set, in the order of ``indices``."""
 
-    whole: Arrays | Photos
+    whole: Whole
     indices: NDArray[np.int64]
 
     @property
@@ -135,7 +143,7 @@ def whole_of(dataset: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
     return dataset, np.arange(len(dataset.labels))
 
 
-def hold_out(dataset: Arrays | Photos | Subset, share: float, seed: int) -> tuple[Subset, Subset]:
+def hold_out(dataset: Whole | Subset, share: float, seed: int) -> tuple[Subset, Subset]:
     """Split a training set into what a model learns from and what judges it while it learns.
 
     Each class gives the same share (at least one image), so a small held-out split has them all. The choice depends
@@ -167,7 +175,7 @@ def hold_out(dataset: Arrays | Photos | Subset, share: float, seed: int) -> tupl
     return Subset(whole, places[~held]), Subset(whole, places[held])
 
 
-def drawn(dataset: Arrays | Photos | Subset, count: int, seed: int) -> Subset:
+def drawn(dataset: Whole | Subset, count: int, seed: int) -> Subset:
     """``count`` images drawn at random, every class alike as far as it has images; in the order of the whole set.
 
     Raises:
@@ -186,7 +194,7 @@ def drawn(dataset: Arrays | Photos | Subset, count: int, seed: int) -> Subset:
     return Subset(whole, places[np.sort(shuffled[np.argsort(rank, kind="stable")[:count]])])
 
 
-def _parts(dataset: Arrays | Photos | Subset) -> tuple[Arrays | Photos, NDArray[np.int64]]:
+def _parts(dataset: Whole | Subset) -> tuple[Whole, NDArray[np.int64]]:
     if isinstance(dataset, Subset):
         return dataset.whole, dataset.indices
     return dataset, np.arange(len(dataset.labels))

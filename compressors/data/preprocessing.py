@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 
 
 def centre(image: Image | Pixels, how: Preprocessing) -> Array:
-    """Resize the shorter side, crop the centre, normalise: what evaluation and phones do.
+    """Resize the shorter side and crop the centre (or stretch), normalise: what evaluation and phones do.
 
     Args:
         image: a photo, or (H, W, 1 or 3) pixels of a data set.
@@ -36,15 +36,26 @@ def centre(image: Image | Pixels, how: Preprocessing) -> Array:
 
 def cut_centre(image: Image | Pixels, how: Preprocessing) -> Pixels:
     """:func:`centre` before it is normalised: (crop, crop, channels)."""
-    image = _as_photo(image, how)
-    if how.resize is not None:
-        width, height = image.size
-        short, long = how.resize, int(how.resize * max(width, height) / min(width, height))
-        image = image.resize((short, long) if width <= height else (long, short), _filter(how))
+    image = _resized(_as_photo(image, how), how)
     width, height = image.size
     left, top = round((width - how.crop) / 2), round((height - how.crop) / 2)
     # A photo smaller than the crop is padded with black, as torchvision's CenterCrop does.
     return _pixels(image.crop((left, top, left + how.crop, top + how.crop)))
+
+
+def resized(image: Image | Pixels, how: Preprocessing) -> Pixels:
+    """The whole image (H, W, channels) as large as the network sees it, before anything is cut out of it."""
+    return _pixels(_resized(_as_photo(image, how), how))
+
+
+def _resized(image: Image, how: Preprocessing) -> Image:
+    if how.fit == "stretch":
+        return image.resize((how.crop, how.crop), _filter(how))
+    if how.resize is not None:
+        width, height = image.size
+        short, long = how.resize, int(how.resize * max(width, height) / min(width, height))
+        return image.resize((short, long) if width <= height else (long, short), _filter(how))
+    return image
 
 
 def random_crop(

@@ -51,30 +51,40 @@ def voc_precision(
     return [_of_class(found, truths, label, overlap, points) for label in range(classes)]
 
 
-def _of_class(
-    found: Sequence[Detections], truths: Sequence[Truth], label: int, overlap: float, points: Points
-) -> float | None:
-    wanted = sum(int(((truth.labels == label) & ~truth.ignored).sum()) for truth in truths)
-    if not wanted:
-        return None
+def voc_right(
+    found: Sequence[Detections], truths: Sequence[Truth], label: int, overlap: float = 0.5
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    """The answers of one class that count: (A,) the image of each, how sure it is, whether it is right."""
+    images: list[int] = []
     scores: list[float] = []
     right: list[bool] = []
-    for seen, truth in zip(found, truths, strict=True):
+    for image, (seen, truth) in enumerate(zip(found, truths, strict=True)):
         mine = truth.labels == label
         boxes, ignored = truth.boxes[mine], truth.ignored[mine]
         taken = np.zeros(len(boxes), bool)
         for index in np.nonzero(seen.labels == label)[0]:
             shared = overlaps(seen.boxes[index : index + 1], boxes)[0] if len(boxes) else np.zeros(0, np.float32)
             best = int(shared.argmax()) if len(shared) else -1
-            hit = best >= 0 and shared[best] >= overlap
+            hit = best >= 0 and bool(shared[best] >= overlap)
             if hit and ignored[best]:
                 continue
+            images.append(image)
             scores.append(float(seen.scores[index]))
             right.append(hit and not taken[best])
             if hit:
                 taken[best] = True
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    hits = np.cumsum(np.asarray(right, bool)[order]) if scores else np.zeros(0)
+    return np.asarray(images, np.int64), np.asarray(scores, np.float64), np.asarray(right, bool)
+
+
+def _of_class(
+    found: Sequence[Detections], truths: Sequence[Truth], label: int, overlap: float, points: Points
+) -> float | None:
+    wanted = sum(int(((truth.labels == label) & ~truth.ignored).sum()) for truth in truths)
+    if not wanted:
+        return None
+    _, scores, right = voc_right(found, truths, label, overlap)
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[order])
     recall = hits / wanted
     precision = hits / np.arange(1, len(hits) + 1)
     if points == "11":
@@ -104,6 +114,18 @@ def coco_precision(found: Sequence[Detections], truths: Sequence[Truth], classes
 
     Figures that no image decides (there is no large box) are left out.
     """
+    with contextlib.redirect_stdout(io.StringIO()):
+        judged: Any = coco_judged(found, truths, classes)
+        if judged is None:
+            return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
+        judged.accumulate()
+        judged.summarize()
+    names = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge")
+    return {name: 100 * float(value) for name, value in zip(names, judged.stats[:6], strict=True) if value >= 0}
+
+
+def coco_judged(found: Sequence[Detections], truths: Sequence[Truth], classes: int) -> Any:
+    """COCO's own judge after it matched answers with boxes; None where nothing was found. It prints."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -122,23 +144,19 @@ def coco_precision(found: Sequence[Detections], truths: Sequence[Truth], classes
         for image, seen in enumerate(found, 1)
         for box, label, score in zip(seen.boxes, seen.labels, seen.scores, strict=True)
     ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth_set: Any = COCO()
-        truth_set.dataset = {
-            "images": [{"id": image} for image in range(1, len(truths) + 1)],
-            "annotations": annotations,
-            "categories": [{"id": label + 1} for label in range(classes)],
-            "info": {},
-        }
-        truth_set.createIndex()
-        if not results:
-            return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
-        judged = COCOeval(truth_set, truth_set.loadRes(results), "bbox")
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    names = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge")
-    return {name: 100 * float(value) for name, value in zip(names, judged.stats[:6], strict=True) if value >= 0}
+    truth_set: Any = COCO()
+    truth_set.dataset = {
+        "images": [{"id": image} for image in range(1, len(truths) + 1)],
+        "annotations": annotations,
+        "categories": [{"id": label + 1} for label in range(classes)],
+        "info": {},
+    }
+    truth_set.createIndex()
+    if not results:
+        return None
+    judged: Any = COCOeval(truth_set, truth_set.loadRes(results), "bbox")
+    judged.evaluate()
+    return judged
 
 
 def _corner_and_size(box: Floats) -> list[float]:

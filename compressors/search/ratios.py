@@ -170,6 +170,26 @@ def ddpg_pocketflow_groups(problem: Problem) -> Solution:
     return Solution(kept, network=network, notes=notes)
 
 
+def agrees(problem: Problem, name: str) -> None:
+    """See that a protocol of this file would begin: its own bounds leave the target within reach.
+
+    Args:
+        problem: what it would be given.
+        name: of the protocol; those that are not searches have no bounds of their own.
+
+    Raises:
+        BadInput: they do not.
+    """
+    from compressors.search import amc, pocketflow
+
+    if name == "ddpg-amc":
+        _course(problem, amc.LOWEST, round_up=True, last_whole=False)
+    elif name.startswith("ddpg-pocketflow"):
+        _course(problem, pocketflow.LOWEST, round_up=False, last_whole=True)
+    elif name.startswith("sensitivity"):
+        _budget(problem, 0.0).check()
+
+
 def _pocketflow(problem: Problem) -> tuple[Counts, tuple[str, ...]]:
     from compressors.search.ddpg import POCKETFLOW
     from compressors.search.pocketflow import LOWEST, PocketFlowEnvironment

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
 LOOKED_AT = 20  # steps between looks at the loss: each look waits for the device
-JUDGED = 256  # held-out examples judged at once
 
 __all__ = ["CHECKPOINT", "LOG", "Outcome", "Task", "train"]
 
@@ -97,11 +96,15 @@ class _Loop:
         self.model = self.accelerator.prepare_model(model)
         self.optimizer = _optimizer(self.model, how)
         self.position = Position(settings=task.settings)
+        self.masking, self.sparse = task.masking, True
         self.ema: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
+        self.more: dict[str, Tensor] = {}
 
     def run(self) -> Outcome:
         resumed = self._restore()
+        if self.masking is not None:
+            self.masking.begin(self.bare, self.how.epochs * self.per_epoch, self.more)
         if processes.agreed(self.position.step) != self.position.step:
             raise processes.not_shared(str(self.checkpoint))
         if self.how.ema is not None and not self.ema:
@@ -113,7 +116,7 @@ class _Loop:
             for _ in range(resumed):
                 self.progress.advance()
         patience = self.how.early_stop or self.how.epochs
-        while at.epoch < self.how.epochs and at.epoch - at.best_epoch < patience:
+        while at.epoch < self.how.epochs and (not at.best_epoch or at.epoch - at.best_epoch < patience):
             self._epoch()
         if self.how.keep == "best":
             self.bare.load_state_dict(self.best)
@@ -150,7 +153,11 @@ class _Loop:
             self.accelerator.backward(loss)
             if self.task.regulariser is not None:
                 self.task.regulariser.after_backward(self.bare)
+            if self.masking is not None:
+                self.masking.after_backward(self.bare)
             self.optimizer.step()
+            if self.masking is not None:
+                self.sparse = self.masking.after_step(self.bare, self.optimizer, at.step + 1)
             if how.ema is not None:
                 _average(self.ema, self.bare.state_dict(), how.ema)
             at.step += 1
@@ -176,7 +183,7 @@ class _Loop:
         at.epoch += 1
         at.loss.append(watch.mean)
         at.accuracy.append(accuracy)
-        if not at.best_epoch or accuracy > at.accuracy[at.best_epoch - 1]:
+        if self.sparse and (not at.best_epoch or accuracy > at.accuracy[at.best_epoch - 1]):
             at.best_epoch = at.epoch
             self.best = _copy(self.ema or self.bare.state_dict())
         if self.accelerator.is_main_process:
@@ -192,14 +199,15 @@ class _Loop:
             )
         self._save([])
         self.progress.say(
-            f"epoch {at.epoch} of {self.how.epochs}: loss {watch.mean:.4f}, held-out top-1 {accuracy:.2f} %, "
+            f"epoch {at.epoch} of {self.how.epochs}: loss {watch.mean:.4f}, held-out {self.task.kind.metric} "
+            f"{accuracy:.2f} %, "
             f"{watch.speed:.0f} images/s"
         )
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         if self.task.objective is not None:
             return self.task.objective(self.model, inputs, labels)
-        return nn.functional.cross_entropy(self.model(inputs), labels, label_smoothing=self.how.label_smoothing)
+        return self.task.kind.loss(self.model(inputs), labels, self.how.label_smoothing)
 
     def _tensors(self, made: Iterator[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches on the device; the next one is made while one is used."""
@@ -212,18 +220,21 @@ class _Loop:
                 yield inputs.to(device, non_blocking=True), torch.from_numpy(batch.labels).to(device, non_blocking=True)
 
     def _judge(self) -> float:
-        """Top-1 in percent on the held-out split, which every process takes a share of."""
+        """The task's metric in percent on the held-out split, which every process takes a share of."""
+        from accelerate.utils import gather_object
+
         self.model.eval()
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        right = torch.zeros((), dtype=torch.int64, device=self.accelerator.device)
-        whole = Loader(self.task.held_out, self.task.preprocessing, JUDGED)
+        kind = self.task.kind
+        tally = kind.tally()
+        whole = Loader(self.task.held_out, self.task.preprocessing, kind.judged_at_once)
         mine = (batch for number, batch in enumerate(whole.epoch(0)) if number % world == rank)
         with torch.no_grad():
             for inputs, labels in self._tensors(mine):
                 # The network itself, not its distributed wrapper: shares of different length must not wait for another.
-                right += (self.bare(inputs).argmax(1) == labels).sum()
-        total: Any = self.accelerator.reduce(right, "sum")
-        return 100 * int(total) / len(self.task.held_out.labels)
+                tally.see(self.bare(inputs), labels)
+        parts: list[Any] = [tally.parts()]
+        return kind.percent(gather_object(parts) if world > 1 else parts)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -244,6 +255,8 @@ class _Loop:
             at = replace(self.position, loss=[*self.position.loss, *partial])
             regulariser = self.task.regulariser
             more = regulariser.state() if regulariser is not None else {}
+            if self.masking is not None:
+                more = {**more, **self.masking.state()}
             slots = self.optimizer.state_dict()
             checkpoint.save(self.checkpoint, at, self.bare.state_dict(), slots, self.ema, self.best, more)
 
@@ -253,9 +266,9 @@ class _Loop:
             if self.accelerator.is_main_process:
                 self.log.unlink(missing_ok=True)
             return None
-        self.position, model, slots, self.ema, self.best, more = found
+        self.position, model, slots, self.ema, self.best, self.more = found
         if self.task.regulariser is not None:
-            self.task.regulariser.restore(more)
+            self.task.regulariser.restore(self.more)
         self.bare.load_state_dict(model)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})

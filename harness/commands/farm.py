@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pocketzoo import command
+from zoo.commands.signing import chosen_trust, trust_options
 
 
 @click.group("farm")
@@ -56,14 +57,24 @@ def scheduler(listen: str, certs: str | None, as_json: bool) -> None:
     show_default=True,
     help="Hold a turn so long while the database is away.",
 )
+@click.option(
+    "--runners-from",
+    metavar="REMOTE",
+    help="Where runners come from that a job names and this host lacks, or none.  [default: the default remote]",
+)
+@trust_options
 @click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
 @command.inventory_option
 @command.reporting_options
 def worker(
     scheduler: str, name: str | None, devices: tuple[str, ...], cpu_jobs: int, gpus: int, check_every: float,
-    database_wait: float, certs: str | None, inventory: str | None, as_json: bool,
+    database_wait: float, runners_from: str | None, require_signature: bool, public_key: Path | None,
+    identity: str | None, identity_provider: str | None, certs: str | None, inventory: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Offer the healthy devices of this host to a farm until it is ended; `devices doctor` decides which they are."""
+    """Offer the healthy devices of this host to a farm until it is ended; `devices doctor` decides which they are.
+
+    --require-signature and the options beside it say who must have signed the runners that come from the remote.
+    """
     import asyncio
     import re
     import socket
@@ -79,17 +90,23 @@ def worker(
         raise BadInput(f"not a name for a host: {own!r}", hint="--name NAME, of letters, digits and . _ - inside")
     from harness.farm.benches import Inventoried
     from harness.farm.host import Config, FarmHost
+    from harness.farm.runners import NOWHERE, RunnerTrust
     from harness.farm.seeing import check_farm_results
     from harness.results import Results
+    from zoo.remotes import which
     from zoo.store import Store
 
     results = Results()
     check_farm_results(results, address)
     hands = Inventoried(Path(inventory) if inventory else None, devices)
     hands.specs()
+    if runners_from not in (None, NOWHERE):
+        which(runners_from)
+    trust = RunnerTrust(runners_from, chosen_trust(require_signature, public_key, identity, identity_provider))
     config = Config(
-        address=address, name=own, certs=certs, check_s=check_every, cpu=cpu_jobs, gpu=gpus, database_s=database_wait
-    )
+        address=address, name=own, certs=certs, check_s=check_every, cpu=cpu_jobs, gpu=gpus, database_s=database_wait,
+        runners=trust,
+    )  # fmt: skip
     if as_json:
         command.print_json({"host": own, "scheduler": address, "pid": os.getpid()})
     asyncio.run(FarmHost(config, hands, results, store=Store(), told=command.say).serve())

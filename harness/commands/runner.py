@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pocketzoo import command
+from zoo.commands.signing import chosen_signer, signing_options
 
 
 @click.group("runner")
@@ -46,7 +47,7 @@ def list_(as_json: bool) -> None:
 
     registry = Registry()
     found = registry.all()
-    used = {registry.newest(b.name, b.abi) for b in found}
+    used = set(registry.in_use())
     if as_json:
         command.print_json([{"binary": b, "in_use": b in used} for b in found])
     elif found:
@@ -57,6 +58,33 @@ def list_(as_json: bool) -> None:
         click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
     else:
         command.say("no runner is registered\n  next:  harness runner add PATH --abi armv8")
+
+
+@runner.command()
+@click.argument("digest", metavar="[SHA256-PREFIX]", required=False)
+@click.option("--to", metavar="REMOTE", help="A remote's name or URL; default: the default remote.")
+@signing_options
+@command.reporting_options
+def push(
+    digest: str | None, to: str | None, sign: bool, signing_key: Path | None, ambient_identity: bool, as_json: bool
+) -> None:
+    """Publish binaries for the hosts of a farm: those in use, or the one whose digest begins so."""
+    from harness.farm.runners import publish
+    from harness.registry import Registry
+    from pocketzoo.errors import BadInput
+
+    registry = Registry()
+    chosen = registry.in_use() if digest is None else (registry.find(digest),)
+    if not chosen:
+        raise BadInput("no runner is registered", hint="harness runner add PATH --abi armv8")
+    signer = chosen_signer(sign, signing_key, ambient_identity)
+    done = [(binary, publish(binary, registry, to=to, sign=signer)) for binary in chosen]
+    if as_json:
+        command.print_json([{"binary": b, "published": p} for b, p in done])
+        return
+    for binary, published in done:
+        how = "published" if published.changed else "was there"
+        click.echo(f"{binary.name} {binary.abi} sha256:{binary.sha256}  {how}: {published.address}")
 
 
 @runner.command()

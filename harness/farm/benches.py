@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,13 @@ from devices.doctor import condition_checks, identity_checks
 from devices.errors import DeviceBusy
 from devices.inventory import load_inventory
 from devices.session import open_session
-from devices.spec import DeviceSpec
+from devices.spec import DeviceSpec, LocalTransport
 from harness.during import look
 from harness.execute import Bench, prepare
 from harness.farm.offers import hardware_of
 from harness.farm.records import Offer
+from harness.farm.runners import Brought, ForJob
+from harness.registry import Registry
 from pocketzoo.errors import PocketzooError
 
 IDLE_S = 5.0
@@ -40,8 +42,8 @@ class Hands(Protocol):
         """The device as it can be offered now, or the reason why not. Never raises for a device."""
         ...
 
-    def open(self, spec: DeviceSpec) -> AbstractContextManager[Bench]:
-        """The device, owned and ready to measure.
+    def open(self, spec: DeviceSpec, registry: Registry | None) -> AbstractContextManager[Bench]:
+        """The device, owned and ready to measure with a runner out of the registry; None: this host's own.
 
         Raises:
             PocketzooError: it cannot be used.
@@ -94,10 +96,10 @@ class Inventoried:
         )
 
     @contextmanager
-    def open(self, spec: DeviceSpec) -> Iterator[Bench]:
+    def open(self, spec: DeviceSpec, registry: Registry | None) -> Iterator[Bench]:
         """See :class:`Hands`."""
         with open_session(spec, wait_s=BUSY_S) as session:
-            yield prepare(session)
+            yield prepare(session, registry)
 
 
 class Warm:
@@ -106,14 +108,17 @@ class Warm:
     Args:
         hands: how it is reached.
         spec: the device.
+        brought: runners that came for jobs.
     """
 
-    def __init__(self, hands: Hands, spec: DeviceSpec) -> None:
+    def __init__(self, hands: Hands, spec: DeviceSpec, brought: Brought | None = None) -> None:
         self.spec = spec
         self._hands = hands
+        self._brought = brought or Brought()
         self._turn = threading.Lock()
         self._open: contextlib.ExitStack | None = None
         self._bench: Bench | None = None
+        self._binaries: Mapping[str, str] = {}
         self._used = 0.0
 
     @property
@@ -122,13 +127,22 @@ class Warm:
         return self._bench is not None or self._turn.locked()
 
     @contextmanager
-    def turn(self) -> Iterator[Bench]:
-        """The device for one turn; others wait. After an error it is opened anew."""
+    def turn(self, binaries: Mapping[str, str]) -> Iterator[Bench]:
+        """The device for one turn; others wait. After an error, or for other runners, it is opened anew.
+
+        Args:
+            binaries: the runners to measure with, ``name/abi`` -> digest; this host's own where they name none.
+        """
         with self._turn:
             try:
+                mine = {known: d for known, d in binaries.items() if known.partition("/")[0] == self.spec.runner}
+                if self._bench is not None and mine != self._binaries:
+                    self._let_go()
                 if self._bench is None:
-                    self._open = contextlib.ExitStack()
-                    self._bench = self._open.enter_context(self._hands.open(self.spec))
+                    here = isinstance(self.spec.transport, LocalTransport)
+                    self._open, self._binaries = contextlib.ExitStack(), mine
+                    registry = ForJob(mine, self._brought, here=here)
+                    self._bench = self._open.enter_context(self._hands.open(self.spec, registry))
                 else:
                     fresh = look(self._bench.session, here=self._bench.here)
                     self._bench = replace(self._bench, opened=fresh)

@@ -202,7 +202,7 @@ class Watched:
             request=request,
             cells=cells,
             failed=tuple(self._failed),
-            binaries={f"{b.name}/{b.abi}": b.sha256 for b in _in_use()},
+            binaries={f"{b.name}/{b.abi}": b.sha256 for b in Registry().in_use()},
         )
         resources = {
             choosing.device_resource(device): 1,
@@ -325,8 +325,3 @@ def _text_of(future: Any) -> str:
             deaths=True,
         )
     raise _Lost(WorkFailed(f"the farm could not measure it: {type(error).__name__}: {str(error)[:300]}"))
-
-
-def _in_use() -> list[Any]:
-    registry = Registry()
-    return [binary for binary in registry.all() if registry.newest(binary.name, binary.abi) == binary]

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from devices.spec import DeviceSpec
 from harness.farm.benches import Hands, Warm
 from harness.farm.offers import device_resource, facts_resource
 from harness.farm.records import Host, Offer
+from harness.farm.runners import Brought, RunnerTrust
 from harness.farm.spool import RETRY_S, Spool
 from harness.farm.turns import DATABASE_S, Turns
 from harness.farm.versions import mine
@@ -52,6 +53,7 @@ class Config:
         cpu: jobs without a device that it takes at once; 0: none.
         gpu: GPUs it offers to jobs.
         database_s: see :data:`harness.farm.turns.DATABASE_S`.
+        runners: whose runners it starts on its devices beside its own.
     """
 
     address: str
@@ -61,6 +63,7 @@ class Config:
     cpu: int = 0
     gpu: int = 0
     database_s: float = DATABASE_S
+    runners: RunnerTrust = field(default_factory=RunnerTrust)
 
 
 class FarmHost:
@@ -83,6 +86,7 @@ class FarmHost:
         self._store = store
         self._told = told
         self._kept = Kept()
+        self._brought = Brought(config.runners)
         self._security = security_for(config.address, config.certs)
         self._folder = Path(tempfile.mkdtemp(prefix="pocketzoo-farm-"))
         self._pool = ThreadPoolExecutor(EXAMINED_AT_ONCE, thread_name_prefix="examine")
@@ -231,7 +235,7 @@ class _Tended:
     def __init__(self, host: FarmHost, spec: DeviceSpec) -> None:
         self._farm = host
         self._spec = spec
-        self._warm = Warm(host._hands, spec)
+        self._warm = Warm(host._hands, spec, host._brought)
         self._worker: Any = None
         self._offer: Offer | None = None
         self._look = asyncio.Event()

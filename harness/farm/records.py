@@ -66,7 +66,8 @@ class Job(Struct, frozen=True, kw_only=True):
     """A campaign on one device. ``cells`` are job keys; ``failed`` those that are not tried again.
 
     ``since`` is when the campaign was made and ``sent`` the client's clock (UTC, ISO 8601, milliseconds).
-    ``binaries`` are the client's registered runners, ``name/abi`` -> digest: the same must measure on every host.
+    ``binaries`` are the client's registered runners, ``name/abi`` -> digest: the same measure on every host, and one
+    that has another brings it from its remote of the zoo.
     """
 
     versions: Versions

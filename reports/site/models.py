@@ -274,5 +274,6 @@ def _facts(artifact: Artifact) -> list[tuple[str, str]]:
         p = artifact.preprocessing
         resize = f"shorter side to {p.resize}, " if p.resize is not None else ""
         mean, std = (", ".join(f"{n:g}" for n in numbers) for numbers in (p.mean, p.std))
-        found.append(("Input from a photo", f"{resize}crop {p.crop}, mean {mean}, std {std}, {p.layout}"))
+        fitted = f"stretched to {p.crop} x {p.crop}" if p.fit == "stretch" else f"{resize}crop {p.crop}"
+        found.append(("Input from a photo", f"{fitted}, mean {mean}, std {std}, {p.layout}"))
     return [(name, value) for name, value in found if value]

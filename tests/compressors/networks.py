@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -96,3 +100,24 @@ def behind(module: nn.Module) -> nn.Module:
     network.add_module("stem", nn.Conv2d(3, 3, 1))
     network.add_module("head", nn.Sequential(nn.ReLU(), module))
     return network.eval()
+
+
+class Held(nn.Module):
+    """In training it goes on only while no file ``hold`` is in its folder, and says there which process it is."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 10))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            (self.folder / f"{os.getpid()}.trains").touch()
+            while (self.folder / "hold").exists():
+                time.sleep(0.02)
+        out: Tensor = self.layers(x)
+        return out
+
+
+def held(folder: str) -> nn.Module:
+    return Held(folder)

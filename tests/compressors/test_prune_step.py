@@ -23,10 +23,11 @@ from compressors.counting import count, file_macs
 from compressors.pipeline import Product, compress
 from compressors.progress import Silent
 from compressors.prune_section import Distil, Prune, Sparse
-from compressors.pruning import taught_by
+from compressors.pruning import losses_of
 from compressors.quiet import quiet
 from compressors.recipe import load, shipped
 from compressors.search.problem import PROTOCOLS, Problem, Solution, Target, protocol
+from compressors.steps.distil.objective import Objective
 from compressors.steps.prune.sparse import GroupRegulariser
 from compressors.steps.prune.spec import read_spec, reshape
 from compressors.steps.prune.structure import trace
@@ -181,7 +182,7 @@ def test_what_cannot_be_done_is_said(run: Callable[..., list[Product]], step: st
         ("    target: {macs: 50}\n    criterion: lasso\n    protocol: global\n", "goes with protocol uniform"),
         (
             "  - kind: quantize\n    scheme: weight-only-int8\n  - kind: prune\n    target: {macs: 5}\n",
-            "prune steps first",
+            "write it before the quantize step",
         ),
     ],
 )
@@ -352,7 +353,7 @@ def test_growing_strengths_survive_a_kill(tmp_path: Path) -> None:
 def test_a_teacher_adds_its_softened_answers() -> None:
     teacher, student = nn.Linear(3, 4), nn.Linear(3, 4)
     inputs, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 3, 0])
-    objective = taught_by(teacher, Distil(temperature=4.0, weight=4.0), Train(epochs=1))
+    objective = Objective(teacher, losses_of(Distil(temperature=4.0, weight=4.0)), Train(epochs=1))
     hard = nn.functional.cross_entropy(student(inputs), labels)
     soft = -((teacher(inputs) / 4).softmax(1) * (student(inputs) / 4).log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(objective(student, inputs, labels), hard + 4 * soft)

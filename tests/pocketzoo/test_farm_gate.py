@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from devices.errors import DeviceOffline
 from pocketzoo.errors import BadInput
 from pocketzoo.farm.failure import TaskFailed, error_of, failed
 from pocketzoo.farm.gate import Refused, loads
@@ -68,6 +74,49 @@ def test_an_error_travels_as_text() -> None:
         ("a", "b"),
     )
     assert TaskFailed("not a record").said().what == "not a record"
+
+
+class _Busy:
+    """A device that is lost as soon as a turn wants it."""
+
+    @contextmanager
+    def turn(self, binaries: Mapping[str, str]) -> Iterator[None]:
+        raise DeviceOffline("gone", device="sim-a")
+        yield
+
+
+def test_what_a_turn_raises_carries_no_context_that_the_gate_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed.core import error_message
+    from distributed.protocol import pickle as wire
+
+    from harness.farm.records import Job
+    from harness.farm.spool import Spool
+    from harness.farm.turns import Turns
+    from harness.farm.versions import mine
+    from harness.request import Request
+    from harness.results import Results
+    from zoo.store import Store
+
+    results = Results(f"sqlite:///{tmp_path / 'results.sqlite'}")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    lost: list[bool] = []
+    turns = Turns(
+        "one", _Busy(), Spool(results, tmp_path / "spool"), Store(tmp_path / "zoo"), threading.Event(),  # type: ignore[arg-type]
+        lambda: lost.append(True),
+    )  # fmt: skip
+    job = Job(
+        versions=mine(), campaign=results.create_campaign({}), since=now, sent=now, device="sim-a",
+        request=Request(groups=()),
+    )  # fmt: skip
+    monkeypatch.setattr(wire, "loads", loads)
+    with pytest.raises(TaskFailed) as raised:
+        turns.measure(job)
+    # As a worker packs it for the scheduler: what cannot be read again it would replace by its text.
+    sent = loads(error_message(raised.value)["exception"].data)
+    assert isinstance(sent, TaskFailed)
+    assert (sent.said().kind, sent.said().what, lost) == ("DeviceUnavailable", "gone", [True])
 
 
 @pytest.mark.parametrize("text", ["tls://host", "tls://[::1]:9", "tcp://127.0.0.1:1", "tcp://localhost"])

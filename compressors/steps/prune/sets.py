@@ -18,12 +18,15 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "paddlex-mobilenetv1": (),
     # MobileNetV2: neither the depthwise convolutions, which follow here, nor fc, the output.
     "paddlex-mobilenetv2": (),
-    # PaddleX, detection: only the convolutions of the YOLO blocks; the backbone stays untouched, and so do the
-    # transitions between scales.
-    "paddlex-yolov3": ("backbone.*", "transition.*", "head.*"),
-    # PaddleX, segmentation: neither logits nor classifier; what the encoder and the decoder join stays as wide.
-    "paddlex-fastscnn": ("classifier.*", "logits", "logits.*"),
-    "paddlex-deeplabv3": ("logits", "logits.*", "encoder.concat*", "decoder.concat*"),
+    # PaddleX, detection: only what is called yolo_block; the backbone stays untouched, and so do the transitions
+    # between scales and the 1x1 convolutions that answer.
+    "paddlex-yolov3": ("backbone.*", "transitions.*", "heads.*"),
+    # PaddleX, segmentation: FastSCNN's logits alone (classifier/weights there); the separable convolutions before them
+    # may be pruned.
+    "paddlex-fastscnn": ("classifier.3",),
+    # Logits; encoder/concat is the convolution that mixes the pyramid's branches, decoder/concat the one that takes the
+    # fine features in, where a network has them.
+    "paddlex-deeplabv3": ("logits", "encoder.mixed.*", "decoder.reduce.*"),
     # Torch-Pruning's benchmarks ignore the last layer, which is the output.
     "torch-pruning": (),
 }

@@ -67,7 +67,7 @@ def check(source: Path, target: Path, step: Quantize, kept: int = 0) -> None:
             detail=tuple(problems),
             hint="choose another scheme with --set steps.N.scheme=..., or raise steps.N.max_ratio for a tiny network",
         )
-    FileModel(target)  # scales can be written that no kernel takes
+    FileModel(target, many=True)  # scales can be written that no kernel takes
 
 
 def islands(facts: tflite.TfliteFacts) -> list[str]:

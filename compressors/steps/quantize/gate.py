@@ -35,6 +35,7 @@ class Gated:
     accuracy: float
     kept: tuple[str, ...]
     sensitivity: dict[str, float]
+    metric: str = "top-1"
 
 
 def gated(
@@ -50,6 +51,7 @@ def gated(
     exact_file: Path | None = None,
     symmetric: bool = False,
     inspect: Callable[[Path, tuple[str, ...]], None] | None = None,
+    metric: str = "top-1",
 ) -> Gated:
     """Quantize so that the gate holds.
 
@@ -59,11 +61,12 @@ def gated(
         step: with ``max_drop``.
         ranges: calibrated, for static schemes.
         nodes: layer name -> operator, from :func:`compressors.steps.quantize.graph.match`.
-        judge: a file's top-1 in percent, on images that are neither trained nor evaluated on.
+        judge: a file's metric in percent, on images that are neither trained nor evaluated on.
         probes: inputs that sensitivity is measured on.
         say: told about each try.
         exact_file: what ``max_drop`` counts from; by default the float file itself.
         symmetric: activations have zero point 0.
+        metric: what ``judge`` gives, for words.
         inspect: looks at each try's file and the layers it keeps in float, and raises where something is not right.
 
     Raises:
@@ -83,12 +86,12 @@ def gated(
         if inspect is not None:
             inspect(target, tuple(kept))
         found = judge(target)
-        say(f"{count} layers in float: top-1 {found:.2f} %, float {exact:.2f} %")
+        say(f"{count} layers in float: {metric} {found:.2f} %, float {exact:.2f} %")
         return found
 
     accuracy = attempt(0)
     if exact - accuracy <= allowed:
-        return Gated(exact, accuracy, (), {})
+        return Gated(exact, accuracy, (), {}, metric)
     sensitivity = sensitivities(source, target, step, ranges, nodes, probes, symmetric=symmetric)
     order = sorted(sensitivity, key=lambda name: -sensitivity[name])
     tried: dict[int, float] = {0: accuracy}
@@ -101,7 +104,7 @@ def gated(
             holds = count
         elif count >= most:
             raise WorkFailed(
-                f"top-1 falls by more than {allowed:g} points, however many layers stay in float",
+                f"{metric} falls by more than {allowed:g} points, however many layers stay in float",
                 detail=tuple(f"{n} of {len(order)} layers in float: {exact - a:.2f} points" for n, a in tried.items()),
                 hint="another scheme (static-int8x16), other ranges, quantization-aware training, or a larger max_drop",
             )
@@ -116,7 +119,7 @@ def gated(
             fails = middle
     if next(reversed(tried)) != holds:
         attempt(holds)  # the file is that of the last try
-    return Gated(exact, tried[holds], tuple(order[:holds]), sensitivity)
+    return Gated(exact, tried[holds], tuple(order[:holds]), sensitivity, metric)
 
 
 def sensitivities(
@@ -132,14 +135,16 @@ def sensitivities(
     """Layer -> what quantizing it alone does to the output; 0 is nothing, 1 as large as the output itself."""
     import numpy as np
 
-    exact_model = FileModel(source)
-    exact = np.concatenate([exact_model(probe) for probe in probes])
+    def answers(file: Path) -> NDArray[np.float32]:
+        model = FileModel(file, many=True)
+        return np.concatenate([output.ravel() for probe in probes for output in model.outputs(probe)])
+
+    exact = answers(source)
     size = float(np.mean(exact**2)) or 1.0
     found = {}
     for name, node in nodes.items():
         make(source, scratch, step, ranges, symmetric=symmetric, only=node.outputs[0])
-        alone = FileModel(scratch)
-        outputs = np.concatenate([alone(probe) for probe in probes])
+        outputs = answers(scratch)
         found[name] = float(np.mean((outputs - exact) ** 2)) / size
     if not any(found.values()):
         raise WorkFailed("no layer changes the output when it is quantized alone; sensitivity cannot be told")
@@ -150,9 +155,12 @@ def told(found: Gated, of: int) -> str:
     """For notes: the gate's result in one sentence."""
     drop = found.float_accuracy - found.accuracy
     if not found.kept:
-        return f"gate: top-1 {found.accuracy:.2f} % on the held-out split, {drop:+.2f} points below float; all in int8"
+        return (
+            f"gate: {found.metric} {found.accuracy:.2f} % on the held-out split, {drop:+.2f} points below float; "
+            "all in int8"
+        )
     names = ", ".join(found.kept[:SHOWN]) + (f" and {len(found.kept) - SHOWN} more" if len(found.kept) > SHOWN else "")
     return (
-        f"gate: top-1 {found.accuracy:.2f} % on the held-out split, {drop:.2f} points below float, with "
+        f"gate: {found.metric} {found.accuracy:.2f} % on the held-out split, {drop:.2f} points below float, with "
         f"{len(found.kept)} of {of} layers in float: {names}"
     )

@@ -76,22 +76,20 @@ def quantize_gated(stages: Stages, built: Finished | None, source: Path, target:
         step,
         ranges,
         nodes,
-        lambda file: held_out_top1(stages, file),
+        lambda file: held_out_metric(stages, file),
         probes(stages),
         stages.progress.say,
+        metric=stages.task.metric,
     )
     return told(found, len(nodes))
 
 
-def held_out_top1(stages: Stages, file: Path) -> float:
-    """A file's top-1 in percent on the held-out part of the training split."""
-    from compressors.evaluate import answer
-
+def held_out_metric(stages: Stages, file: Path) -> float:
+    """A file's metric in percent (top-1, mIoU, mAP) on the held-out part of the training split."""
     held_out = stages.inputs.held_out
     if held_out is None:
         raise BadInput("no held-out images to judge a gate on", hint="give the recipe a data.training section")
-    found = answer(file, held_out, stages.recipe.preprocessing.record())
-    return 100 * found.right(1) / len(found.labels)
+    return stages.task.judge(file, held_out, stages.recipe.preprocessing.record(), lambda: None)
 
 
 def probes(stages: Stages) -> list[NDArray[np.float32]]:

@@ -33,6 +33,7 @@ class Gate:
     judge: Callable[[Path], float]
     probes: Sequence[NDArray[np.float32]]
     say: Callable[[str], None]
+    metric: str = "top-1"
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def quantize_learnt(
             check(source, target, step)
         else:
             done = gated(
-                source, target, step, None, nodes, gate.judge, gate.probes, gate.say, exact_file=gate.exact_file
-            )
+                source, target, step, None, nodes, gate.judge, gate.probes, gate.say,
+                exact_file=gate.exact_file, metric=gate.metric,
+            )  # fmt: skip
         return Told(0, 0, 0, done)
     symmetric = step.qat.activations == "moving_average_abs_max"
     by_tensor, widened = _by_tensor(found, nodes, learnt)
@@ -106,7 +108,7 @@ def quantize_learnt(
         return Told(len(by_tensor), calibrated, widened)
     done = gated(
         source, target, step, ranges, nodes, gate.judge, gate.probes, gate.say,
-        exact_file=gate.exact_file, symmetric=symmetric, inspect=reached,
+        exact_file=gate.exact_file, symmetric=symmetric, inspect=reached, metric=gate.metric,
     )  # fmt: skip
     return Told(len(by_tensor), calibrated, widened, done)
 

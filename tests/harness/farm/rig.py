@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.results import Results
+from pocketzoo.files import write_atomically
 from tests.harness.conftest import SCRIPTS
 
 LIMIT_S = 200.0
@@ -34,9 +37,7 @@ class Rig:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _port_of_our_own()
 
     @property
     def address(self) -> str:
@@ -50,22 +51,44 @@ class Rig:
             "POCKETZOO_REMOTE": str(self.folder / "share"),
         }
 
-    def start(self, name: str, argv: list[str], home: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
+    def start(self, name: str, argv: list[str], home: str, printed: str | None = None) -> None:
+        with (
+            (self.folder / f"{name}.log").open("ab") as log,
+            (self.folder / (printed or f"{name}.log")).open("ab") as out,
+        ):
             self.processes[name] = subprocess.Popen(
-                argv, env=self.env(home), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                argv, env=self.env(home), stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                 cwd=Path(__file__).parents[3],
             )  # fmt: skip
 
     def scheduler(self) -> None:
         argv = [str(SCRIPTS / "harness"), "farm", "scheduler", "--listen", self.address, *self._certs("scheduler")]
         self.start("scheduler", argv, "home-scheduler")
-        self.until(lambda: "listens at" in self.said("scheduler").rsplit("killed", 1)[-1], "the scheduler")
+        self.until(lambda: "listens at" in self.said_since("scheduler"), "the scheduler")
 
     def host(self, name: str, *devices: str, seconds: float = 0.05, options: tuple[str, ...] = ()) -> None:
         module = [sys.executable, "-m", "tests.harness.farm.simulated_host"]
         argv = [*module, self.address, name, str(seconds), *devices, *self._certs("host"), *options]
+        shutil.rmtree(self.folder / f"home-{name}" / "held", ignore_errors=True)  # of one that was killed
         self.start(name, argv, f"home-{name}")
+
+    def offers(self, name: str, count: int) -> None:
+        """Wait until a host, since it was started last, has offered so many devices."""
+        self.until(lambda: self.said_since(name).count("is offered") >= count, f"{name} to offer its devices")
+
+    def allow(self, host: str, device: str, repeats: int | None) -> None:
+        """Let so many repeats end on a device since its host was started; None: all of them."""
+        file = self.folder / f"home-{host}" / "allowed" / device
+        if repeats is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, str(repeats).encode())
+
+    def held(self, host: str, device: str, repeats: int) -> None:
+        """Wait until a device has measured so many repeats and is in the middle of the next."""
+        file = self.folder / f"home-{host}" / "held" / device
+        self.until(lambda: file.read_text() == str(repeats), f"{device} on {host} in the repeat after {repeats}")
 
     def kill(self, name: str) -> None:
         process = self.processes[name]
@@ -80,9 +103,12 @@ class Rig:
             timeout=300, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def client(self, name: str, *options: str) -> None:
-        """``harness run --farm``, or another command of harness, as a process that is not waited for."""
-        self.start(name, [str(SCRIPTS / "harness"), *options], "home-client")
+    def client(self, name: str, *options: str, program: str = "harness", printed: str | None = None) -> None:
+        """``harness run --farm``, or another command, as a process that is not waited for.
+
+        ``printed`` names a file for what it prints; without one that goes where it talks.
+        """
+        self.start(name, [str(SCRIPTS / program), *options], "home-client", printed)
 
     def run_options(self, *devices: str, threads: int = 6, repeats: int = 3) -> list[str]:
         named = [part for device in devices for part in ("--device", device)]
@@ -97,6 +123,14 @@ class Rig:
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def said_since(self, name: str) -> str:
+        """What it said since it was killed last."""
+        return self.said(name).rsplit("killed\n", 1)[-1]
+
+    def waiting(self) -> list[tuple[str, str]]:
+        """(task, campaign) of everything in the queue."""
+        return [(one["task"], one["campaign"]) for one in self.status()["queue"]]
 
     def status(self) -> dict[str, Any]:
         done = self.command("harness", "farm", "status", "--farm", self.address, "--json", *self._certs("client"))
@@ -157,14 +191,31 @@ class Rig:
         return [] if self.certs is None else ["--certs", str(self.certs / member)]
 
 
+def _port_of_our_own() -> int:
+    """A port for a listener that is killed and started again: none that the system gives to others meanwhile."""
+    while True:
+        port = secrets.randbelow(20000) + 10000  # what is given out by itself begins at 32768
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 @contextlib.contextmanager
 def farm(folder: Path, database: str, model: Path, *, certs: Path | None = None) -> Iterator[Rig]:
     """A farm whose remote holds the model ``tiny``; its processes are ended with the block."""
+    with bare_farm(folder, database, certs=certs) as rig:
+        share = str(folder / "share")
+        for argv in (("zoo", "add", str(model), "--name", "tiny"), ("zoo", "push", "tiny", "--to", share)):
+            done = rig.command(*argv)
+            assert done.returncode == 0, done.stderr
+        yield rig
+
+
+@contextlib.contextmanager
+def bare_farm(folder: Path, database: str, *, certs: Path | None = None) -> Iterator[Rig]:
+    """A farm whose remote is empty; its processes are ended with the block."""
     rig = Rig(folder, database, scheme="tls" if certs else "tcp", certs=certs)
     (folder / "share").mkdir()
-    for argv in (("zoo", "add", str(model), "--name", "tiny"), ("zoo", "push", "tiny", "--to", str(folder / "share"))):
-        done = rig.command(*argv)
-        assert done.returncode == 0, done.stderr
     try:
         yield rig
     finally:

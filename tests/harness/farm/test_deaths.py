@@ -12,32 +12,39 @@ def test_worker_database_and_scheduler_are_killed_and_every_cell_is_measured_onc
     rig: Rig,
     server: postgres.Server,
 ) -> None:
-    def offered(name: str, times: int) -> None:
-        rig.until(lambda: rig.said(name).count("is offered") == times, f"{name} to offer its devices")
-
     rig.scheduler()
-    rig.host("one", "sim-a", "sim-b@first", seconds=0.3)
-    rig.host("two", "sim-c", "sim-b@second", seconds=0.3)
-    offered("one", 2)
-    offered("two", 2)
+    everywhere = (("one", "sim-a"), ("one", "sim-b"), ("two", "sim-b"), ("two", "sim-c"))
+    for host, device in everywhere:
+        rig.allow(host, device, 2)  # of the nine repeats of a turn
+    rig.host("one", "sim-a", "sim-b@first")
+    rig.host("two", "sim-c", "sim-b@second")
+    rig.offers("one", 2)
+    rig.offers("two", 2)
     cells = 3 * 10
     rig.client("client", *rig.run_options("sim-a", "sim-b", "sim-c", threads=10), "--turn", "3")
-    rig.until(lambda: rig.stored() >= 6, "a few repeats")
+    rig.held("one", "sim-a", 2)
+    rig.held("two", "sim-c", 2)
 
     rig.kill("one")
-    rig.host("one", "sim-a", "sim-b@first", seconds=0.3)
-    offered("one", 4)
+    rig.host("one", "sim-a", "sim-b@first")
+    rig.held("one", "sim-a", 2)
     before = rig.stored()
-    rig.until(lambda: rig.stored() >= before + 2, "more repeats after the worker")
+    assert before >= 2 + 2 + 2
 
     server.kill()
-    spools = [rig.folder / f"home-{name}" / "farm" / "spool" for name in ("one", "two")]
-    rig.until(lambda: [path for spool in spools for path in spool.glob("*.json")], "results that wait on a disk")
+    rig.allow("one", "sim-a", 4)
+    rig.held("one", "sim-a", 4)
+    spool = rig.folder / "home-one" / "farm" / "spool"
+    assert len(list(spool.glob("*.json"))) >= 2
+    assert rig.stored() == -1
     server.start()
-    rig.until(lambda: rig.stored() >= before + 4, "more repeats after the database")
+    rig.until(lambda: not list(spool.glob("*.json")), "what waited to be delivered")
+    assert rig.stored() >= before + 2
 
     rig.kill("scheduler")
-    rig.until(lambda: "went away" in rig.said("one"), "the hosts to notice")
+    rig.until(lambda: "went away" in rig.said_since("one"), "the hosts to notice")
+    for host, device in everywhere:
+        rig.allow(host, device, None)
     rig.scheduler()
     assert rig.ended("client") == 0, rig.said("client")
     assert rig.unsound(cells=cells, repeats=3) == []
@@ -46,11 +53,14 @@ def test_worker_database_and_scheduler_are_killed_and_every_cell_is_measured_onc
 
 def test_the_client_is_killed_and_the_farm_goes_on(rig: Rig) -> None:
     rig.scheduler()
-    rig.host("one", "sim-a", seconds=0.1)
-    rig.until(lambda: "is offered" in rig.said("one"), "the offer")
+    rig.allow("one", "sim-a", 2)
+    rig.host("one", "sim-a")
+    rig.offers("one", 1)
     rig.client("client", *rig.run_options("sim-a", threads=8), "--turn", "2")
-    rig.until(lambda: rig.stored() >= 2, "a few repeats")
+    rig.held("one", "sim-a", 2)
+    rig.until(lambda: [task for task, _ in rig.waiting()] == ["turn"] * 4, "every turn in the queue")
     rig.kill("client")
+    rig.allow("one", "sim-a", None)
     rig.until(lambda: rig.stored() == 24, "every repeat, without a client")
     resumed = rig.command("harness", "resume", "--json")
     assert resumed.returncode == 0, resumed.stderr

@@ -1,0 +1,157 @@
+"""What is known of the untrained networks, as rows and as docs/networks.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.network_list import Network
+from zoo.measurement import Measurement
+from zoo.store import Entry
+
+HEAD = """# Every network of the documents, at its full size
+
+Structure decides what a network takes, so its size, time and instructions are known before anybody trains it:
+
+    compress run mobilenetv1-prune50-uniform --untrained        # into the zoo as mobilenetv1-prune50-uniform:untrained
+    harness run --device local --model mobilenetv1-prune50-uniform:untrained
+    compress check mobilenetv1-prune50-uniform                  # MACs, reachable target, missing data; seconds
+
+`--untrained` takes the weights a network is built with, batch norm's statistics from noise, uniform ratios where a
+recipe would search them, and ranges from noise where it would calibrate
+([decisions/0340](decisions/0340-untrained.md)). Such a file is compared with its torch network like any other. **It
+says nothing about accuracy, and none is stated here.**
+
+The table is made by `python -m benchmarks.networks export`, `local`, `lab` and `report`; the data are in
+[data/networks.json](data/networks.json). An empty field was not measured. *Local* is {cpu}, one thread, median of
+{runs} with its 95% interval in the data; the machine was shared, so most verdicts are *contended* or *unstable* (a star
+marks those that are not valid). Instructions are counted on emulated boards (Cortex-A72 with ai-edge-litert,
+Cortex-A7 with tflite-runtime), one inference: **emulated, a count and no time**; the outputs there agree with this
+machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is what the document says of its own file or
+count.
+
+"""
+
+
+def rows(found: Iterable[tuple[Network, Entry | None, Mapping[str, Any] | None]]) -> list[dict[str, Any]]:
+    """One row for each network that is in the zoo."""
+    return [_row(network, entry, export) for network, entry, export in found if entry is not None]
+
+
+def _row(network: Network, entry: Entry, export: Mapping[str, Any] | None) -> dict[str, Any]:
+    artifact = entry.artifact
+    newest: dict[str, Measurement] = {}
+    for each in sorted(entry.measurements, key=lambda m: m.time):
+        newest[each.device.name] = each
+    local = newest.get("local")
+    return {
+        "name": network.name,
+        "document": network.document,
+        "published": network.published,
+        "sha256": artifact.digest,
+        "inputs": [[tensor.dtype, *tensor.shape] for tensor in artifact.inputs],
+        "outputs": [[tensor.dtype, *tensor.shape] for tensor in artifact.outputs],
+        "macs": artifact.macs,
+        "parameters": artifact.parameters,
+        "bytes": artifact.size_bytes,
+        "notes": list(artifact.notes),
+        "export": dict(export) if export else None,
+        "local": _latency(local) if local else None,
+        "lab": {m.abi: _count(m) for name, m in newest.items() if name.startswith("lab-board")},
+    }
+
+
+def _latency(m: Measurement) -> dict[str, Any]:
+    summary = m.summary
+    peaks = [repeat.peak_memory_bytes for repeat in m.repeats if repeat.peak_memory_bytes is not None]
+    return {
+        "median_ms": summary.median_ms if summary else None,
+        "ci95_ms": list(summary.ci95_ms) if summary else None,
+        "runs": m.runs,
+        "repeats": len(m.repeats),
+        "threads": m.threads_requested,
+        "peak_memory_mb": round(max(peaks) / 1e6, 1) if peaks else None,
+        "verdict": m.verdict.name,
+        "reason": m.verdict.reason,
+        "runtime": m.runner.runtime,
+        "error": m.error,
+    }
+
+
+def _count(m: Measurement) -> dict[str, Any]:
+    return {
+        "instructions": m.instructions.median if m.instructions else None,
+        "verdict": m.verdict.name,
+        "output": m.output_check.outcome if m.output_check else None,
+        "output_says": m.output_check.says if m.output_check else None,
+        "runtime": m.runner.runtime,
+        "error": m.error,
+    }
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """docs/networks.md."""
+    found = document["rows"]
+    runs = next((f"{r['local']['repeats']} x {r['local']['runs']} runs" for r in found if r["local"]), "no runs")
+    head = HEAD.format(cpu=document["machine"]["cpu"], runs=runs)
+    headers = [
+        "network",
+        "input",
+        "M MACs",
+        "M par.",
+        "MB",
+        "published",
+        "local ms",
+        "armv8 M instr.",
+        "armv7 M instr.",
+    ]
+    costs = ["network", "export s", "export peak MB", "run peak MB"]
+    large = [row for row in found if max(row["inputs"][0][1:]) > 224]
+    return (
+        head
+        + tabulate([_cells(row) for row in found], headers=headers, tablefmt="github", disable_numparse=True)
+        + "\n\n## Memory of the large ones\n\nPeak resident memory of the whole `compress run --untrained` (building, "
+        "converting, comparing, quantizing, in one process) and of one measuring process on this machine. Seconds of "
+        "the export are those of a machine with other work.\n\n"
+        + tabulate([_costs(row) for row in large], headers=costs, tablefmt="github", disable_numparse=True)
+        + "\n"
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    dtype, _, height, width, _ = row["inputs"][0]
+    local = row["local"]
+    time = ""
+    if local and local["median_ms"] is not None:
+        time = f"{local['median_ms']:.4g}{'' if local['verdict'] == 'valid' else ' *'}"
+    return [
+        row["name"],
+        f"{height}x{width} {'float' if dtype == 'float32' else dtype}",
+        f"{row['macs'] / 1e6:.1f}" if row["macs"] else "",
+        f"{row['parameters'] / 1e6:.3f}" if row["parameters"] else "",
+        f"{row['bytes'] / 1e6:.2f}",
+        row["published"],
+        time,
+        *(_instructions(row["lab"].get(abi)) for abi in ("armv8", "armv7")),
+    ]
+
+
+def _instructions(counted: Mapping[str, Any] | None) -> str:
+    if not counted:
+        return ""
+    if counted["instructions"] is None:
+        return "failed"
+    output = "" if counted["output"] == "agrees" else f" (output {counted['output']})"
+    return f"{counted['instructions'] / 1e6:.1f}{output}"
+
+
+def _costs(row: Mapping[str, Any]) -> list[str]:
+    export, local = row["export"], row["local"]
+    return [
+        row["name"],
+        f"{export['seconds']:.0f}" if export else "",
+        str(export["peak_mb"]) if export else "",
+        f"{local['peak_memory_mb']:.0f}" if local and local["peak_memory_mb"] else "",
+    ]
