@@ -45,7 +45,8 @@ RELATIONS = {"prune": "pruned", "sparsify": "sparsified", "distil": "distilled",
 class Product:
     """A finished model: its record, its file, the stages that made it, and its float network as .onnx if asked for.
 
-    ``curves`` are the files of its searches that reports draw; ``given`` is the entry of the zoo it was made from, where a recipe began with one.
+    ``curves`` are the files of its searches that reports draw; ``given`` is the entry of the zoo it was
+    made from, where a recipe began with one.
     """
 
     artifact: Artifact
