@@ -126,6 +126,10 @@ class Warm:
         """Whether this host owns it at the moment."""
         return self._bench is not None or self._turn.locked()
 
+    def idle(self, *, idle_s: float = IDLE_S) -> bool:
+        """Whether it is open and no turn has used it for so many seconds."""
+        return self._bench is not None and not self._turn.locked() and time.monotonic() - self._used >= idle_s
+
     @contextmanager
     def turn(self, binaries: Mapping[str, str]) -> Iterator[Bench]:
         """The device for one turn; others wait. After an error, or for other runners, it is opened anew.
@@ -156,7 +160,7 @@ class Warm:
         """Close it where no turn has used it for so many seconds."""
         if self._bench is not None and self._turn.acquire(blocking=False):
             try:
-                if time.monotonic() - self._used >= idle_s:
+                if self._bench is not None and time.monotonic() - self._used >= idle_s:
                     self._let_go()
             finally:
                 self._turn.release()

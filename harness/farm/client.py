@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 from harness.campaign import Report
 from harness.farm import offers as choosing
 from harness.farm.records import Job, Measured, PlannedCells
-from harness.farm.seeing import LOOK_S, Seen, offered, see
+from harness.farm.seeing import LOOK_S, Seen, Tasks, offered, parse_key, queue, queued
 from harness.farm.versions import check, mine
 from harness.job import Cell
 from harness.plan import Impossible
@@ -94,6 +94,8 @@ class Watched:
         self._turn = turn
         self._devices = {name: _Device(Report(name), board.device(name)) for name in request.devices}
         self._turns: list[_Turn] = []
+        self._began = False
+        self._binaries = {f"{binary.name}/{binary.abi}": binary.sha256 for binary in Registry().in_use()}
 
     def carry_out(self) -> list[Report]:
         """Send what the campaign lacks, and watch until each cell has ended or its device is given up.
@@ -109,7 +111,7 @@ class Watched:
                     self._watch(client)
                 break
             except FarmUnavailable as error:
-                if lost == 0 and not self._turns:
+                if not self._began:
                     raise
                 if lost == RETURNS:
                     self._give_up(self._turns, error)
@@ -128,27 +130,41 @@ class Watched:
                 raise choosing.NobodyOffers(missing, seen.offers)
 
         # What ran before a scheduler went away is offered again when its hosts have found the new one.
-        seen = offered(client, wanted, max(self._wait_s, 60.0 if self._turns else 0.0), self._told)
+        seen = offered(client, wanted, max(self._wait_s, 60.0 if self._began else 0.0), self._told)
         self._check(seen)
-        self._plan(client, seen)
-        self._turns = []
-        now = see(client)  # the queue went on while the devices were planned
-        there, queued = {key for key, *_ in now.tasks}, now.queued()
-        ended = self._ended()
-        for name, device in self._devices.items():
+        self._began, self._turns = True, []
+        ended, stored = self._ended(), self._wanted()
+        futures = self._plans(client, seen)
+        while futures:
+            if client.status != "running":
+                raise FarmUnavailable("the scheduler went away")
+            done = [name for name, future in futures.items() if future.done()]
+            for name in done:
+                self._planned(name, futures.pop(name), stored.get(name, {}))
+            if done:
+                # As it stands now: the queue went on while the devices were planned.
+                self._queue(client, done, queue(client), ended)
+            else:
+                time.sleep(0.02)
+
+    def _queue(self, client: Any, names: Sequence[str], tasks: Tasks, ended: Collection[str]) -> None:
+        """Send the turns of devices that have just been planned."""
+        waiting = queued(tasks)
+        parsed = [(key, parse_key(key)) for key, *_ in tasks]
+        there = {n.device: key for key, n in parsed if n and n.kind == "turn" and n.campaign == self._campaign.id}
+        for name in names:
+            device = self._devices[name]
             left = [key for key in device.cells if key not in ended and key not in self._failed]
             device.ended = {key for key in device.cells if key in ended}
             device.progress.begin(len(left), name)
             if device.report.error is not None or not left:
                 continue
-            mine = [key for key in there if key.startswith(f"turn|{self._campaign.id}|{name}|")]
-            if mine:
+            if name in there:
                 # They were sent before and are there still; when they are over, the database says what is missing.
-                self._turns.append(_Turn(name, tuple(left), 0, key=mine[-1]))
-                self._turns[-1].future = None
+                self._turns.append(_Turn(name, tuple(left), 0, key=there[name]))
                 continue
-            first = choosing.standing(queued.get(name, []))
             pieces = choosing.in_turns(left, self._turn)
+            first = choosing.standing(waiting.get(name, []))
             for cells, priority in zip(pieces, choosing.priorities(len(pieces), first), strict=True):
                 self._submit(client, _Turn(name, cells, priority))
 
@@ -158,9 +174,9 @@ class Watched:
             if any(offer.host == host.name and offer.device in names and not offer.reason for offer in seen.offers):
                 check(mine(), host.versions, host.name)
 
-    def _plan(self, client: Any, seen: Seen) -> None:
-        """Have each device say which cells the request means there."""
-        futures = {}
+    def _plans(self, client: Any, seen: Seen) -> dict[str, Any]:
+        """Have each device say which cells the request means there; the futures by device."""
+        futures, waiting = {}, seen.queued()
         for name, device in self._devices.items():
             offer = choosing.best(name, seen.offers)
             if device.report.error is not None or offer is None:
@@ -168,31 +184,40 @@ class Watched:
             device.fingerprint = offer.fingerprint
             key = f"plan|{self._campaign.id}|{name}|{secrets.token_hex(4)}"
             # Before every turn that waits: whoever plans learns what it takes; it opens the device for a moment.
-            first = choosing.standing(seen.queued().get(name, [])) + 1
+            first = choosing.standing(waiting.get(name, [])) + 1
             futures[name] = self._call(client, "plan", key, name, first)
-        stored = self._results.wanted(self._campaign.id)
-        for name, future in futures.items():
-            device = self._devices[name]
-            try:
-                planned = msgspec.json.decode(self._result(client, future), type=PlannedCells)
-            except _Lost as error:
-                device.report.error = error.error
-                continue
-            if planned.error is not None:
-                device.report.error = error_of(planned.error, planned.host)
-                continue
-            cells = {cell.key: cell for cell in (msgspec.convert(one, Cell) for one in planned.cells)}
-            wanted = {cell.key: cell for cell in stored if cell.device == name}
-            device.report.impossible = tuple(Impossible(**msgspec.to_builtins(i)) for i in planned.impossible)
-            device.report.changed = tuple(cell for key, cell in wanted.items() if key not in cells)
-            device.cells = {key: cell for key, cell in cells.items() if not wanted or key in wanted}
+        return futures
+
+    def _planned(self, name: str, future: Any, wanted: Mapping[str, Cell]) -> None:
+        """Take in what a device said; ``wanted`` is what the campaign had before."""
+        device = self._devices[name]
+        try:
+            planned = msgspec.json.decode(_text_of(future), type=PlannedCells)
+        except _Lost as error:
+            device.report.error = error.error
+            return
+        if planned.error is not None:
+            device.report.error = error_of(planned.error, planned.host)
+            return
+        cells = {cell.key: cell for cell in (msgspec.convert(one, Cell) for one in planned.cells)}
+        device.report.impossible = tuple(Impossible(**msgspec.to_builtins(i)) for i in planned.impossible)
+        device.report.changed = tuple(cell for key, cell in wanted.items() if key not in cells)
+        device.cells = {key: cell for key, cell in cells.items() if not wanted or key in wanted}
+
+    def _wanted(self) -> dict[str, dict[str, Cell]]:
+        """What the campaign wants, by device and job key."""
+        found: dict[str, dict[str, Cell]] = {}
+        for cell in self._results.wanted(self._campaign.id):
+            found.setdefault(cell.device, {})[cell.key] = cell
+        return found
 
     def _call(self, client: Any, task: str, key: str, device: str, priority: int, cells: tuple[str, ...] = ()) -> Any:
         from distributed import fire_and_forget
 
         from harness.farm import turns
 
-        request = msgspec.structs.replace(self._request, inventory=None)
+        groups = [msgspec.structs.replace(g, devices=(device,)) for g in self._request.groups if device in g.devices]
+        request = msgspec.structs.replace(self._request, inventory=None, groups=tuple(groups))
         job = Job(
             versions=mine(),
             campaign=self._campaign.id,
@@ -202,7 +227,7 @@ class Watched:
             request=request,
             cells=cells,
             failed=tuple(self._failed),
-            binaries={f"{b.name}/{b.abi}": b.sha256 for b in Registry().in_use()},
+            binaries=self._binaries,
         )
         resources = {
             choosing.device_resource(device): 1,
@@ -222,13 +247,6 @@ class Watched:
         if turn not in self._turns:
             self._turns.append(turn)
 
-    def _result(self, client: Any, future: Any) -> str:
-        while not future.done():
-            if client.status != "running":
-                raise FarmUnavailable("the scheduler went away")
-            time.sleep(0.02)
-        return _text_of(future)
-
     def _watch(self, client: Any) -> None:
         """Until every turn has ended."""
         asked = time.monotonic()
@@ -236,8 +254,9 @@ class Watched:
         while self._turns:
             if client.status != "running":
                 raise FarmUnavailable("the scheduler went away")
-            if time.monotonic() - asked > 10 * LOOK_S or (there is None and any(t.future is None for t in self._turns)):
-                there = {key for key, *_ in (see(client).tasks)}
+            unseen = any(turn.future is None for turn in self._turns)
+            if unseen and (there is None or time.monotonic() - asked > 10 * LOOK_S):
+                there = {key for key, *_ in queue(client)}
                 asked = time.monotonic()
             for turn in list(self._turns):
                 if turn.future is None:
@@ -286,10 +305,11 @@ class Watched:
 
     def _ended(self) -> set[str]:
         """The job keys that this campaign has measured, or that failed in it. What is older, a turn judges."""
-        from harness.commands.carrying import ended_in
-
-        found = ended_in(self._campaign, self._results.wanted(self._campaign.id), self._results, self._request)
-        return {key for key, m in found.items() if m.time >= self._campaign.started}
+        keys = {cell.key for cell in self._results.wanted(self._campaign.id)}
+        if not keys:
+            return set()
+        found = self._results.latest_summaries(devices=self._request.devices)
+        return {m.job_key for m in found if m.job_key in keys and m.time >= self._campaign.started}
 
     def _give_up(self, turns: Iterable[_Turn], error: PocketzooError) -> None:
         for turn in turns:

@@ -281,7 +281,8 @@ class _Tended:
                 break
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._look.wait(), min(1.0, until - loop.time()))
-            await loop.run_in_executor(self._farm._pool, self._warm.let_go)
+            if self._warm.idle():
+                await loop.run_in_executor(self._farm._pool, self._warm.let_go)
         self._look.clear()
 
     async def _claimed(self, offer: Offer) -> Offer:

@@ -20,25 +20,21 @@ LOOK_S = 0.5
 """Between two looks while something is waited for."""
 
 
+Tasks = tuple[tuple[str, str, float, str | None], ...]
+"""(key, state, priority, worker) of each unfinished task."""
+
+
 @dataclass(frozen=True)
 class Seen:
-    """A farm at one moment: hosts, offers (also those withheld), and unfinished tasks.
-
-    ``tasks`` holds (key, state, priority, worker).
-    """
+    """A farm at one moment: hosts, offers (also those withheld), and unfinished tasks."""
 
     hosts: tuple[Host, ...]
     offers: tuple[Offer, ...]
-    tasks: tuple[tuple[str, str, float, str | None], ...]
+    tasks: Tasks
 
     def queued(self) -> dict[str, list[float]]:
-        """The priorities of the turns that wait or run, by device; a plan comes before all of them and is none."""
-        found: dict[str, list[float]] = {}
-        for key, _, priority, _ in self.tasks:
-            named = parse_key(key)
-            if named is not None and named.kind != "plan":
-                found.setdefault(named.device, []).append(priority)
-        return found
+        """See :func:`queued`."""
+        return queued(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,25 @@ def parse_key(key: str) -> Named | None:
     """The campaign and device of a task; None where it is none of ours."""
     parts = key.split("|")
     return Named(*parts[:3]) if len(parts) == 4 and parts[0] in ("plan", "turn", "compress") else None
+
+
+def queued(tasks: Tasks) -> dict[str, list[float]]:
+    """The priorities of the turns that wait or run, by device; a plan comes before all of them and is none."""
+    found: dict[str, list[float]] = {}
+    for key, _, priority, _ in tasks:
+        named = parse_key(key)
+        if named is not None and named.kind != "plan":
+            found.setdefault(named.device, []).append(priority)
+    return found
+
+
+def queue(client: Any) -> Tasks:
+    """What is in the queue; costs less than to look at the whole farm.
+
+    Raises:
+        FarmUnavailable: the scheduler does not answer any more.
+    """
+    return tuple((key, state, first, at) for key, state, first, at in ask(client, "farm_tasks", prefix=""))
 
 
 def see(client: Any) -> Seen:
@@ -73,9 +88,8 @@ def see(client: Any) -> Seen:
         else:
             hosts.append(msgspec.json.decode(text, type=Host))
     withheld = [offer for host in hosts for offer in host.withheld]
-    tasks = tuple((key, state, first, at) for key, state, first, at in ask(client, "farm_tasks", prefix=""))
     order = sorted([*offers, *withheld], key=lambda offer: (offer.host, offer.device))
-    return Seen(tuple(sorted(hosts, key=lambda host: host.name)), tuple(order), tasks)
+    return Seen(tuple(sorted(hosts, key=lambda host: host.name)), tuple(order), queue(client))
 
 
 def offered(client: Any, wanted: Callable[[Seen], None], wait_s: float, told: Callable[[str], None]) -> Seen:
@@ -113,9 +127,7 @@ def cancel(client: Any, campaign: str) -> int:
     """
     from distributed import Future
 
-    keys = [
-        key for key, *_ in see(client).tasks if (named := parse_key(key)) is not None and named.campaign == campaign
-    ]
+    keys = [key for key, *_ in queue(client) if (named := parse_key(key)) is not None and named.campaign == campaign]
     client.cancel([Future(key, client) for key in keys], force=True)
     return len(keys)
 

@@ -149,7 +149,7 @@ class Turns:
         results = self._spool.results
 
         def want() -> None:
-            if not any(cell.device == job.device for cell in results.wanted(job.campaign)):
+            if not results.wanted(job.campaign, device=job.device):
                 results.want(job.campaign, cells)
 
         spooled.settled(want)

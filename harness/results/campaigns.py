@@ -16,6 +16,7 @@ from harness.results.schema import campaign_cells, campaigns, rounds
 from pocketzoo.errors import BadInput, WorkFailed
 
 State = Literal["open", "done", "incomplete", "interrupted"]
+KEYS_AT_ONCE = 500
 STATES: tuple[State, ...] = ("open", "done", "incomplete", "interrupted")
 
 
@@ -103,7 +104,11 @@ def want(connection: Connection, id_: str, cells: Sequence[Cell], *, fresh: bool
     if connection.execute(select(campaigns.c.id).where(campaigns.c.id == id_).with_for_update()).first() is None:
         raise _unknown(id_)
     here = campaign_cells.c.campaign_id == id_
-    known = set(connection.execute(select(campaign_cells.c.job_key).where(here)).scalars())
+    asked = list({cell.key for cell in cells})
+    known: set[str] = set()
+    for start in range(0, len(asked), KEYS_AT_ONCE):
+        some = campaign_cells.c.job_key.in_(asked[start : start + KEYS_AT_ONCE])
+        known.update(connection.execute(select(campaign_cells.c.job_key).where(here, some)).scalars())
     position = connection.execute(select(func.count()).select_from(campaign_cells).where(here)).scalar_one()
     rows: list[dict[str, object]] = []
     for key, cell in {cell.key: cell for cell in cells}.items():
@@ -123,8 +128,8 @@ def want(connection: Connection, id_: str, cells: Sequence[Cell], *, fresh: bool
         connection.execute(insert(campaign_cells), rows)
 
 
-def progress(connection: Connection, id_: str) -> list[Wanted]:
-    """What a campaign wants, in the order it was asked for, with how far each cell is."""
+def progress(connection: Connection, id_: str, device: str | None = None) -> list[Wanted]:
+    """What a campaign wants, of all devices or of one, in the order it was asked for, with how far each cell is."""
     counted = and_(
         rounds.c.job_key == campaign_cells.c.job_key,
         rounds.c.number >= func.coalesce(campaign_cells.c.fresh_round, 0),
@@ -136,6 +141,8 @@ def progress(connection: Connection, id_: str) -> list[Wanted]:
         .where(campaign_cells.c.campaign_id == id_)
         .order_by(campaign_cells.c.position, rounds.c.number)
     )
+    if device is not None:
+        query = query.where(campaign_cells.c.device == device)
     found: dict[str, Wanted] = {}
     for row in connection.execute(query):
         before = found.get(row.job_key)

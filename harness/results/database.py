@@ -18,13 +18,15 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, inspect, select, table
 from sqlalchemy import column as column_of
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
 
 from harness.results.schema import SCHEMA, VERSION_TABLE, meta
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 
 BUSY_S = 30.0
 CONNECT_S = 10
+PING_S = 2.0
+"""A connection that was idle for longer is asked whether it lives before it is used."""
 # Which of a PostgreSQL server's advisory locks keeps two migrations apart: the first 8 bytes of sha256("pocketzoo").
 MIGRATION_LOCK = 0x79CC1D2B59513F1D
 
@@ -92,8 +94,11 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, one_statement: bool = False) -> Iterator[Connection]:
         """A transaction; what was written in it is on disk when the block has ended, or none of it is.
+
+        Args:
+            one_statement: the block executes one; PostgreSQL then needs no round trips to begin and end.
 
         Raises:
             BadInput: the database was written by a newer pocketzoo.
@@ -101,17 +106,19 @@ class Database:
             WorkFailed: it cannot be opened or written.
         """
         self._prepare(create=True)
-        with self._transaction(write=True) as connection:
+        with self._transaction(write=True, one_statement=one_statement) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[Connection]:
+    def _transaction(self, *, write: bool, one_statement: bool = False) -> Iterator[Connection]:
         try:
             with self._engine.connect() as connection:
                 connection.execution_options(pocketzoo_write=write)
                 if not write and self.dialect == "postgresql":
                     # One view for several queries, as SQLite gives it: a round must not end between two of them.
                     connection.execution_options(isolation_level="REPEATABLE READ")
+                elif one_statement and self.dialect == "postgresql":
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
                 with connection.begin():
                     yield connection
         except IntegrityError as error:
@@ -210,15 +217,32 @@ def _engine(url: URL, place: str) -> Engine:
         return engine
     try:
         # A campaign leaves its connection idle for as long as a repeat takes; a firewall may have dropped it by then.
-        return create_engine(
-            url, pool_pre_ping=True, use_native_hstore=False, connect_args={"connect_timeout": CONNECT_S}
-        )
+        engine = create_engine(url, use_native_hstore=False, connect_args={"connect_timeout": CONNECT_S})
     except ImportError as error:
         raise BadInput(
             f"PostgreSQL needs the driver psycopg: {error}",
             where=place,
             hint="pip install 'pocketzoo[postgresql]'",
         ) from error
+    event.listen(engine, "checkin", _note_time)
+    event.listen(engine, "checkout", _ping_if_idle)
+    return engine
+
+
+def _note_time(_connection: object, record: Any) -> None:
+    record.info["idle since"] = time.monotonic()
+
+
+def _ping_if_idle(connection: Any, record: Any, _proxy: object) -> None:
+    """Give a connection up that is dead; what was used a moment ago costs no round trip to find out."""
+    if connection is None or time.monotonic() - record.info.get("idle since", time.monotonic()) < PING_S:
+        return
+    try:
+        connection.autocommit = True
+        connection.execute("SELECT 1")
+        connection.autocommit = False
+    except Exception as error:  # whatever the driver has for it
+        raise DisconnectionError(str(error)) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

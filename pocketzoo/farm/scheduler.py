@@ -44,7 +44,13 @@ def configure() -> None:
             "distributed.worker.daemon": False,
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
-            "distributed.admin.tick.limit": "30s",
+            # A host has a worker for each device: what each does by the clock it does fifty times. Dask looks at its
+            # event loop 50 times a second and asks the system for its load twice, and nobody here reads either.
+            "distributed.admin.tick.interval": "2s",
+            "distributed.admin.tick.cycle": "60s",
+            "distributed.admin.tick.limit": "60s",
+            "distributed.admin.system-monitor.interval": "30s",
+            "distributed.admin.system-monitor.disk": False,
         }
     )
 
