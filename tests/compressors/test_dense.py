@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from compressors.architectures.yolov3 import ANCHORS, STRIDES
 from compressors.data.boxed import VOC_CLASSES, open_coco, open_voc
 from compressors.dense.boxes import Detections, detections, overlaps, suppressed
+from compressors.dense.intervals import bootstrapped
 from compressors.dense.masks import IGNORED, confusion, intersection_over_union, mean_iou
 from compressors.dense.precision import Truth, coco_precision, mean_precision, voc_precision
+from compressors.dense.ranking import ranked_coco, ranked_voc
 from compressors.dense.yolo_loss import yolo_loss
+from compressors.tasks.detection import Detection, JudgedBoxes
+from compressors.tasks.segmentation import Segmentation
 from pocketzoo.errors import BadInput
 
 CLASSES = 3
@@ -264,3 +268,99 @@ def test_what_is_missing_is_said_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such annotations") as caught:
         open_coco(coco_folder(tmp_path / "coco"), "train", "data.training.folder")
     assert caught.value.detail == ("splits there: val",)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ranked_answers_have_the_precision_of_both_definitions(seed: int) -> None:
+    found, truths = scene(np.random.default_rng(seed), images=25)
+    voc, coco = ranked_voc(found, truths, CLASSES), ranked_coco(found, truths, CLASSES)
+    for points in ("11", "all"):
+        expected = mean_precision(voc_precision(found, truths, CLASSES, points=points))  # type: ignore[arg-type]
+        assert voc.mean(points) == pytest.approx(expected, abs=1e-9)  # type: ignore[arg-type]
+    assert coco.mean("101") == pytest.approx(coco_precision(found, truths, CLASSES)["AP"], abs=1e-9)
+
+
+def test_an_image_counted_twice_is_an_image_that_is_there_twice() -> None:
+    found, truths = scene(np.random.default_rng(9), images=8)
+    weights = np.asarray([2, 0, 1, 1, 3, 0, 1, 0])
+    copies = [index for index, times in enumerate(weights) for _ in range(times)]
+    more_found, more_truths = [found[i] for i in copies], [truths[i] for i in copies]
+    # Equal scores of copies may fall in any order, which the mean over points of recall does not see.
+    again = ranked_voc(more_found, more_truths, CLASSES).mean("all")
+    assert ranked_voc(found, truths, CLASSES).mean("all", weights) == pytest.approx(again, abs=1e-9)
+    again = ranked_coco(more_found, more_truths, CLASSES).mean("101")
+    assert ranked_coco(found, truths, CLASSES).mean("101", weights) == pytest.approx(again, abs=1e-9)
+
+
+def test_a_detector_that_finds_nothing_has_no_precision() -> None:
+    _, truths = scene(np.random.default_rng(1), images=4)
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    judged = JudgedBoxes((nothing,) * 4, tuple(truths), CLASSES, "coco")
+    told = judged.accuracies(dataset="made", split="test", measured_on="0" * 64)
+    assert told[0].metric == "AP-coco"
+    assert {one.value for one in told} == {0.0}
+    assert all(one.ci95 in (None, (0.0, 0.0)) for one in told)
+
+
+def test_what_a_stage_keeps_of_boxes_is_all() -> None:
+    found, truths = scene(np.random.default_rng(4), images=6)
+    truths[2] = Truth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    task = Detection(CLASSES, 224, ANCHORS)
+    judged = JudgedBoxes(tuple(found), tuple(truths), CLASSES, "voc")
+    again = task.restored(judged.arrays())
+    assert again.mean() == judged.mean()
+    assert [len(one.labels) for one in again.truths] == [len(one.labels) for one in truths]
+    told = judged.accuracies(dataset="made", split="test", measured_on="0" * 64)
+    assert [one.metric for one in told[:3]] == ["mAP-voc07", "mAP-voc10", "AP-coco"]
+    for one in told[:3]:
+        assert one.ci95 is not None and one.ci95[0] < one.value < one.ci95[1]
+
+
+def test_the_interval_of_a_mean_is_that_of_the_textbook() -> None:
+    values = np.random.default_rng(0).normal(50, 10, 400)
+    low, high = bootstrapped(lambda weights: float(weights @ values / weights.sum()), 400, 4000)
+    error = 1.96 * values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - error, abs=0.15)
+    assert high == pytest.approx(values.mean() + error, abs=0.15)
+
+
+def test_pixels_are_counted_alike_in_torch_and_in_numpy() -> None:
+    random = np.random.default_rng(6)
+    masks = random.integers(0, CLASSES, (3, 20, 30)).astype(np.uint8)
+    masks[:, :4] = IGNORED
+    answers = torch.from_numpy(random.normal(size=(3, CLASSES, 20, 30)).astype(np.float32))
+    task = Segmentation(CLASSES)
+    tally = task.tally()
+    tally.see(answers[:2], torch.from_numpy(masks[:2]))
+    tally.see(answers[2:], torch.from_numpy(masks[2:]))
+    counts = sum(confusion(mask, told, CLASSES) for mask, told in zip(masks, answers.argmax(1).numpy(), strict=True))
+    assert (tally.parts() == counts).all()
+    assert task.percent([tally.parts()]) == pytest.approx(mean_iou(np.asarray(counts)))
+    none = task.tally()
+    none.see(answers, torch.full((3, 20, 30), IGNORED))
+    assert task.percent([none.parts()]) == 0
+
+
+def test_the_loss_of_masks_leaves_ignored_pixels_out() -> None:
+    task = Segmentation(2)
+    answers = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    targets = torch.tensor([[[0, 1], [IGNORED, IGNORED]]])
+    loss = task.loss(answers, targets, 0.0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == pytest.approx(np.log(2))
+    assert answers.grad is not None
+    assert (answers.grad[0, :, 1] == 0).all() and (answers.grad[0, :, 0] != 0).all()
+    assert float(task.loss(answers.detach(), torch.full((1, 2, 2), IGNORED), 0.0)) == 0
+
+
+def test_ignored_boxes_are_not_learnt() -> None:
+    task = Detection(CLASSES, 64, ANCHORS)
+    torch.manual_seed(0)
+    answers = [torch.randn(1, 64 // s, 64 // s, 3, 5 + CLASSES) for s in STRIDES]
+    box = [10.0, 10.0, 40.0, 40.0, 1.0]
+    both = task.loss(
+        answers, torch.tensor([[[*box, 0.0], [5.0, 5.0, 30.0, 50.0, 2.0, 1.0], [0.0] * 4 + [-1.0, 0.0]]]), 0.0
+    )
+    one = task.loss(answers, torch.tensor([[[*box, 0.0]]]), 0.0)
+    assert float(both) == float(one) == pytest.approx(float(yolo_loss(answers, [torch.tensor([box])])))
+    assert np.isfinite(float(task.loss(answers, torch.tensor([[[0.0] * 4 + [-1.0, 0.0]]]), 0.0)))
