@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks.network_list import LARGE, LISTED, STRUCTURES, Network, write_recipe
+from benchmarks.network_list import LISTED, STRUCTURES, Network, is_large, write_recipe
 from pocketzoo.errors import PocketzooError
 from zoo.store import Entry, Store
 
@@ -72,7 +72,7 @@ def export(networks: list[Network]) -> None:
             recipe = str(written.get(network.name, network.name))
             began = time.monotonic()
             try:
-                peak = alone(recipe) if network.name in LARGE else here(recipe)
+                peak = alone(recipe) if is_large(network.name) else here(recipe)
             except (PocketzooError, subprocess.CalledProcessError) as error:
                 print(f"{network.name}: {error}", file=sys.stderr, flush=True)
                 continue
