@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from benchmarks.network_list import LARGE, LISTED, STRUCTURES, Network, write_recipe
+from benchmarks.network_list import LISTED, STRUCTURES, Network, is_large, write_recipe
 from pocketzoo.errors import PocketzooError
 from zoo.store import Entry, Store
 
@@ -58,24 +58,30 @@ def exports() -> Path:
     return home() / "networks-exports.json"
 
 
+def noted() -> dict[str, Any]:
+    """Name -> seconds and peak memory of its export; a network that was in the zoo before has none."""
+    found: dict[str, Any] = json.loads(exports().read_text()) if exports().is_file() else {}
+    return found
+
+
 def export(networks: list[Network]) -> None:
     """Those that are not in the zoo yet, one after another; the large ones in processes of their own."""
     import torch
 
     torch.set_num_threads(1)
-    kept: dict[str, Any] = json.loads(exports().read_text()) if exports().is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         written = {name: write_recipe(name, Path(folder)) for name in STRUCTURES}
         for network in networks:
-            if entry(network.name) is not None and network.name in kept:
+            if entry(network.name) is not None:
                 continue
             recipe = str(written.get(network.name, network.name))
             began = time.monotonic()
             try:
-                peak = alone(recipe) if network.name in LARGE else here(recipe)
+                peak = alone(recipe) if is_large(network.name) else here(recipe)
             except (PocketzooError, subprocess.CalledProcessError) as error:
                 print(f"{network.name}: {error}", file=sys.stderr, flush=True)
                 continue
+            kept = noted()
             kept[network.name] = {"seconds": round(time.monotonic() - began, 1), "peak_mb": peak}
             exports().write_text(json.dumps(kept, indent=1))
             print(network.name, kept[network.name], file=sys.stderr, flush=True)
@@ -139,7 +145,7 @@ def report() -> None:
     from benchmarks.network_page import page, rows
     from benchmarks.report import machine
 
-    kept: dict[str, Any] = json.loads(exports().read_text()) if exports().is_file() else {}
+    kept = noted()
     found = rows((network, entry(network.name), kept.get(network.name)) for network in LISTED)
     document = {"schema": 1, "machine": machine(), "rows": found}
     DATA.write_text(json.dumps(document, indent=1) + "\n")

@@ -2,8 +2,9 @@
 
 A row of a document may hold several models (a column for each way to quantize); each is a line of its own. A recipe
 belongs to a line by its name: ``MODEL-STRATEGY``, with the table's own name for the strategy where one is given
-(``recipes`` in the table's YAML) and the method in it where the line has one. ``MODEL-fashion-...`` is the twin that
-trains on Fashion-MNIST; what it gives is told, and told apart.
+(``recipes`` in the table's YAML) and the method in it where the line has one; a model that the documents give for
+several data sets has the data set behind its name (``mobilenetv1-yolov3-voc``). ``MODEL-fashion-...`` is the twin that
+trains on Fashion-MNIST, ``MODEL-shapes-...`` on made scenes; what they give is told, and told apart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from reports.values import Column, Missing, Table, Text, Value
 from reports.view import View
 
 _DATASET = re.compile(r"-(?:cifar10|cifar100)$")
+_BESIDE = {"Pascal VOC": "-voc"}  # data sets that a model's recipe is told apart by
 _TIMES = re.compile(r"(\d+(?:\.\d+)?)x")
 MOST_LATENCIES = 6
 
@@ -42,6 +44,7 @@ class Line:
     told: tuple[str, ...]
     times: float | None
     suffix: str
+    data: str = ""
 
 
 def lines(table: PublishedTable) -> list[Line]:
@@ -75,6 +78,7 @@ def _lines(table: PublishedTable, number: int, row: PublishedRow) -> list[Line]:
             tuple(told),
             times,
             table.recipes.get(strategy, strategy),
+            _BESIDE.get(row.dataset or "", ""),
         )
         for (strategy, method), told in units.items()
     ]
@@ -86,7 +90,8 @@ def _is_figure(holds: str) -> bool:
 
 def recipes_for(line: Line, known: Collection[str]) -> tuple[str, ...]:
     """The recipes of a line among the known ones: those on its own data, then the twins on small data."""
-    models = (line.model, f"{_DATASET.sub('', line.model)}-fashion")
+    plain = _DATASET.sub("", line.model)
+    models = (line.model + line.data, f"{plain}-fashion", f"{plain}-shapes")
     # Where our other name for a strategy has no recipe of this model, its own has: mobilenetv2-quant is post-training.
     for suffix in dict.fromkeys((line.suffix, line.strategy)):
         found = tuple(name for model in models for name in sorted(known) if _is_recipe(line, suffix, model, name))

@@ -106,7 +106,8 @@ class YoloV3(nn.Module):
 
     ``decode`` outside: three tensors (N, H/s, W/s, 3, 5 + classes) for the strides s of 32, 16 and 8, as the last
     convolutions give them: :func:`decoded` makes boxes of them. Inside: one tensor (N, boxes, 5 + classes) with
-    centre x, centre y, width and height in pixels, objectness and class scores from 0 to 1.
+    centre x, centre y, width and height in pixels, objectness and class scores from 0 to 1; while training it answers
+    as outside, which is what is learnt from.
     """
 
     def __init__(
@@ -157,7 +158,7 @@ class YoloV3(nn.Module):
             found.append(answer.permute(0, 2, 3, 1).reshape(count, height, width, -1, 5 + self.classes))
             if index < len(self.transitions):
                 below = nn.functional.interpolate(self.transitions[index](route), scale_factor=2.0, mode="nearest")
-        if self.decode == "outside":
+        if self.decode == "outside" or self.training:
             return tuple(found)
         boxes = [decoded(one, row, stride) for one, row, stride in zip(found, self.anchors, STRIDES, strict=True)]
         return torch.cat(boxes, 1)

@@ -129,6 +129,12 @@ def subject_of(
     from compressors.steps.quantize.layers import nodes_of
     from pocketzoo.home import home
 
+    if loaded.recipe.task != "image-classification":
+        raise BadInput(
+            f"{loaded.recipe.name} is for {loaded.recipe.task}, and this search weighs latency against top-1",
+            where=str(loaded.path),
+            hint="a prune step with protocol sensitivity or ddpg-amc judges by the task's own metric",
+        )
     if loaded.recipe.steps:
         raise BadInput(
             f"{loaded.recipe.name} has steps of its own; a search begins with the network as it was trained",

@@ -109,9 +109,9 @@ class Detector(nn.Module):
             )
 
         self.backbone = nn.ModuleList([stage(3, 8), stage(8, 12), stage(12, 16)])
-        self.yolo_block = nn.ModuleList([nn.Conv2d(16, 10, 1), nn.Conv2d(12 + 10, 10, 1), nn.Conv2d(8 + 10, 10, 1)])
-        self.transition = nn.ModuleList([nn.Conv2d(10, 14, 3, 1, 1) for _ in range(3)])
-        self.head = nn.ModuleList([nn.Conv2d(14, 3 * (5 + 4), 1) for _ in range(3)])
+        self.blocks = nn.ModuleList([nn.Conv2d(16, 10, 1), nn.Conv2d(12 + 10, 10, 1), nn.Conv2d(8 + 10, 10, 1)])
+        self.transitions = nn.ModuleList([nn.Conv2d(10, 14, 3, 1, 1) for _ in range(3)])
+        self.heads = nn.ModuleList([nn.Conv2d(14, 3 * (5 + 4), 1) for _ in range(3)])
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -123,8 +123,8 @@ class Detector(nn.Module):
         route: Tensor | None = None
         for level, feature in enumerate(reversed(features)):
             taken = feature if route is None else torch.cat([self.up(route), feature], 1)
-            route = torch.relu(self.yolo_block[level](taken))
-            found.append(self.head[level](torch.relu(self.transition[level](route))))
+            route = torch.relu(self.blocks[level](taken))
+            found.append(self.heads[level](torch.relu(self.transitions[level](route))))
         return found
 
 

@@ -10,7 +10,8 @@ from compressors.data.idx import CLASSES
 from compressors.recipe import load, shipped
 from compressors.sections import Recipe
 
-FLOAT = [name for name in shipped() if load(name).parent is None]
+# Classifiers; detectors and segmentations are in test_dense_recipes.py.
+FLOAT = [n for n in shipped() if load(n).parent is None and load(n).recipe.task == "image-classification"]
 TWINS = {  # the model of a document's row, and its twin on Fashion-MNIST
     "mobilenetv1": "mobilenetv1-fashion",
     "mobilenetv1-0.75x": "mobilenetv1-0.75x-fashion",

@@ -85,10 +85,10 @@ def test_what_belongs_together() -> None:
 def test_heads_are_outputs_and_a_kept_backbone_stays() -> None:
     model, shape = made("detector")
     structure = trace(model, shape)
-    assert {g.name for g in structure.groups if not g.prunable} == {"head.0", "head.1", "head.2"}
+    assert {g.name for g in structure.groups if not g.prunable} == {"heads.0", "heads.1", "heads.2"}
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
     only = trace(model, shape, kept_by("paddlex-yolov3", layers))
-    assert {group.name for group in only.prunable} == {"yolo_block.0", "yolo_block.1", "yolo_block.2"}
+    assert {group.name for group in only.prunable} == {"blocks.0", "blocks.1", "blocks.2"}
     assert only["backbone.0.0"].why == "kept by the recipe"
     with pytest.raises(BadInput, match=r"backbone\.0\.0 cannot be pruned: kept by the recipe"):
         only.macs({"backbone.0.0": 4})
