@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from compressors.sections import TaskName
 from pocketzoo.errors import BadInput
 from zoo.artifact import Artifact
 
 PREFIX = "zoo:"
 CHECKPOINTS = ("safetensors",)
+TASKS = get_args(TaskName)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def inherited(given: Given) -> dict[str, Any]:
     """The values a recipe takes over from the entry it names as its parent; its own go before them."""
     artifact = given.artifact
     values: dict[str, Any] = {"model": {"architecture": given.reference}}
+    if artifact.task in TASKS:
+        values["task"] = artifact.task
     for key in ("dataset", "licence", "source"):
         if getattr(artifact, key) is not None:
             values[key] = getattr(artifact, key)
@@ -118,7 +122,7 @@ def inherited(given: Given) -> dict[str, Any]:
             "mean": list(how.mean),
             "std": list(how.std),
             "interpolation": how.interpolation,
-            "fit": how.fit,
+            "fit": "stretch" if how.fit == "stretch" else "crop",
         }
     return values
 

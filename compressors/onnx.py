@@ -81,7 +81,7 @@ def compare_onnx(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[n
     """Run a network and its .onnx file on the same inputs, (1, H, W, C) each.
 
     Raises:
-        WorkFailed: they differ by more than :data:`compressors.export.LARGEST_DIFFERENCE` of the output's range.
+        WorkFailed: they differ by more than :data:`compressors.export.LARGEST_DIFFERENCE` of an output's range.
     """
     import numpy as np
     import onnxruntime
@@ -89,19 +89,31 @@ def compare_onnx(model: torch.nn.Module, file: Path, samples: Iterable[NDArray[n
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    count, largest, same, low, high = 0, 0.0, 0, np.inf, -np.inf
+    count, largest, relative, same = 0, 0.0, 0.0, 0
+    ranges: list[tuple[float, float]] = []
+    apart: list[float] = []
     for sample in samples:
         inputs = np.ascontiguousarray(sample.transpose(0, 3, 1, 2))
         with torch.no_grad():
-            expected = model(torch.from_numpy(inputs)).numpy()
-        got = np.asarray(session.run(None, {name: inputs})[0])
-        if got.shape != expected.shape or not np.isfinite(got).all():
-            raise WorkFailed(f"the .onnx file answers with shape {got.shape} or NaN, the network with {expected.shape}")
+            answer = model(torch.from_numpy(inputs))
+        expected = [one.numpy() for one in ([answer] if isinstance(answer, torch.Tensor) else answer)]
+        got = [np.asarray(one) for one in session.run(None, {name: inputs})]
+        if [one.shape for one in got] != [one.shape for one in expected] or not all(
+            np.isfinite(one).all() for one in got
+        ):
+            shapes = [", ".join(str(one.shape) for one in outputs) for outputs in (got, expected)]
+            raise WorkFailed(f"the .onnx file answers with shape {shapes[0]} or NaN, the network with {shapes[1]}")
+        if not count:
+            ranges, apart = [(np.inf, -np.inf)] * len(got), [0.0] * len(got)
         count += 1
-        largest = max(largest, float(np.abs(expected - got).max()))
-        same += int(expected.argmax() == got.argmax())
-        low, high = min(low, float(expected.min())), max(high, float(expected.max()))
-    relative = largest / (high - low) if high > low else largest
+        same += int(expected[0].argmax() == got[0].argmax())
+        for place, (one, other) in enumerate(zip(expected, got, strict=True)):
+            apart[place] = max(apart[place], float(np.abs(one - other).max()))
+            low, high = ranges[place]
+            ranges[place] = (min(low, float(one.min())), max(high, float(one.max())))
+    for difference, (low, high) in zip(apart, ranges, strict=True):
+        largest = max(largest, difference)
+        relative = max(relative, difference / (high - low) if high > low else difference)
     if relative > LARGEST_DIFFERENCE:
         raise WorkFailed(f"the .onnx file does not compute what the network does: {relative:.2%} of the range apart")
     return Difference(samples=count, largest=largest, relative=relative, same_top1=same)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
+from msgspec import UNSET
 from pydantic import Field, field_validator, model_validator
 
 from compressors.chains import check
@@ -62,7 +63,7 @@ class PreprocessingSection(Section):
             mean=tuple(self.mean),
             std=tuple(self.std),
             interpolation=self.interpolation,
-            fit=self.fit,
+            fit="stretch" if self.fit == "stretch" else UNSET,
         )
 
     @field_validator("mean", "std")

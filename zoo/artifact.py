@@ -4,7 +4,8 @@ Schema history
     1  first, formats tflite, onnx and safetensors; since then also torchscript, pt2, tensorrt and program, and bounds
        on lengths and numbers that no model reaches
     2  grey inputs: one number of ``mean`` and ``std`` for each channel of the preprocessing
-    3  ``fit`` of the preprocessing: photos stretched to the input, as detectors take them
+       since then also ``fit``: photos stretched to the input, as detectors take them. Where they are cropped it is not
+       written, so that older readers read what they always read
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-SCHEMA = 3
+SCHEMA = 2
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+)*\Z", max_length=128)]
@@ -104,7 +105,7 @@ class Preprocessing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     mean: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
     std: Annotated[tuple[float, ...], Meta(min_length=1, max_length=3)]
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    fit: Literal["crop", "stretch"] = "crop"
+    fit: Literal["crop", "stretch"] | UnsetType = UNSET
     layout: Literal["NHWC", "NCHW"] = "NHWC"
 
     def __post_init__(self) -> None:

@@ -208,6 +208,8 @@ def program(artifact: Artifact) -> str:
     found = 'model.get_tensor(model.get_output_details()[0]["index"]).ravel()'
     best = ".argsort()[::-1][:5])  # the five likeliest classes, best first"
     answer = f"print({found}{best if artifact.task == 'image-classification' else ')'}"
+    if len(artifact.outputs) > 1:
+        answer = 'print([model.get_tensor(tensor["index"]).shape for tensor in model.get_output_details()])'
     return "\n".join([*lines, "model.invoke()", answer])
 
 

@@ -313,16 +313,21 @@ def test_the_program_gives_what_the_evaluation_gives(
     assert shown.strip() == str(answer.argsort()[::-1][:5])
 
 
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_the_program_makes_grey_inputs_as_the_evaluation_does(
-    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Literal["NHWC", "NCHW"]
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layout: Literal["NHWC", "NCHW"],
+    fit: Literal["crop", "stretch"],
 ) -> None:
     import numpy as np
 
     from compressors.data.photos import open_photo
     from compressors.data.preprocessing import centre
 
-    grey = Preprocessing(resize=None, crop=28, mean=(0.286,), std=(0.353,), layout=layout)
+    grey = Preprocessing(resize=None, crop=28, mean=(0.286,), std=(0.353,), layout=layout, fit=fit)
     shape = (1, 28, 28, 1) if layout == "NHWC" else (1, 1, 28, 28)
     tensor = TensorSpec(name="in", shape=shape, dtype="float32")
     prepare, _ = program(artifact(inputs=(tensor,), preprocessing=grey)).split("model = ")
@@ -333,6 +338,21 @@ def test_the_program_makes_grey_inputs_as_the_evaluation_does(
     expected = centre(open_photo(photo), grey)
     assert x.shape == expected.shape == shape
     assert np.allclose(x, expected, atol=1e-5)
+
+
+def test_a_cropped_photo_is_written_as_ever() -> None:
+    assert b"fit" not in msgspec.json.encode(NORMAL)
+    stretched = Preprocessing(resize=None, crop=32, mean=(0.5,), std=(0.5,), fit="stretch")
+    assert msgspec.json.decode(msgspec.json.encode(stretched), type=Preprocessing) == stretched
+    with pytest.raises(ValueError, match="is not resized before"):
+        Preprocessing(resize=40, crop=32, mean=(0.5,), std=(0.5,), fit="stretch")
+
+
+def test_the_program_shows_every_output_of_a_detector() -> None:
+    boxes = tuple(TensorSpec(name=str(n), shape=(1, n, n, 3, 6), dtype="float32") for n in (2, 4, 8))
+    shown = program(artifact(task="object-detection", outputs=boxes))
+    assert "for tensor in model.get_output_details()" in shown and "argsort" not in shown
+    compile(shown, "card", "exec")
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
