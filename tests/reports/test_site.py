@@ -13,15 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.results import Results
 from reports.build import build
 from reports.cells import Held, merge
+from reports.drawings import sensitivity
+from reports.gather import gather
 from reports.render import plots
 from reports.site import grid, places
 from reports.site.grid import Grid, Heading, Shown, cell_html, leading_number
 from reports.site.page import rows_script
 from reports.values import Missing, Text
 from reports.view import View
-from tests.reports.records import FLOAT, INT8, LOCAL, artifact, hostile, material, measurement, sha
+from tests.reports.records import FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
+from zoo import curves
+from zoo.store import Store
 
 VENDORED = Path(grid.__file__).parent / "assets" / "vendor"
 
@@ -214,7 +219,10 @@ def test_vendored_libraries_are_as_their_authors_released_them() -> None:
 CURVES = {"baseline": 0.9, "curves": [{"group": "<b>", "ratios": [0.25, 0.5], "accuracies": [0.85, 0.6]}]}
 
 
-def test_the_curves_of_a_search_stand_on_the_models_page_and_in_pruning(tmp_path: Path) -> None:
+def test_the_curves_of_a_search_stand_on_the_models_page_and_in_pruning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "available", lambda: True)
     whole = material()
     digest = GROUPED.digest
     drawn = sensitivity("sensitivity", CURVES)
@@ -252,10 +260,10 @@ def test_curves_are_gathered_from_the_store_and_what_holds_none_is_told(
 
 
 def test_a_new_measurement_draws_its_pages_and_no_row_that_stayed(tmp_path: Path) -> None:
-    cells = [measurement(OTHER, 5.0 + n / 100, threads=1, key=f"{n:064x}", abi=f"abi{n:03}") for n in range(700)]
+    cells = [measurement(OTHER, 5.0 + n / 100, threads=1, key=f"{n:064x}", abi=f"abi{n:03}") for n in range(310)]
     first = build(merge([], cells), tmp_path, kinds=("site",))
     assert build(merge([], cells), tmp_path, kinds=("site",)).made == 0
-    newer = measurement(OTHER, 9.0, threads=1, key=f"{350:064x}", abi="abi350", time="2026-12-01T10:00:00Z")
+    newer = measurement(OTHER, 9.0, threads=1, key=f"{250:064x}", abi="abi250", time="2026-12-01T10:00:00Z")
     second = build(merge([], [*cells, newer]), tmp_path, kinds=("site",))
     # Its own page and the one that it supersedes, lists, the device; not the hundreds of other measurements.
     assert 2 <= second.made < 30 < first.made
