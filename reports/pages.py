@@ -118,8 +118,8 @@ def _sensitivity(curves: Sequence[tuple[str, str]]) -> Parts:
     if not curves:
         return ()
     words = (
-        "Top-1 on the held-out split while one group of channels after the other is pruned and nothing is trained: what "
-        "the search by sensitivity measured before it chose."
+        "Top-1 on the held-out split while one group of channels after the other is pruned and nothing is trained: "
+        "what the search by sensitivity measured before it chose."
     )
     return ("## Sensitivity", words, *(f"![{markdown.escape(title)}]({file})" for title, file in curves))
 

@@ -20,7 +20,7 @@ from reports.render.plots import (
     drawing,
     figure,
     label_points,
-    mark_points,
+    mark_families,
     picture,
 )
 from reports.render.plots import words as shorten
@@ -38,10 +38,7 @@ def cost(drawn: Trade) -> Picture:
     with drawing():
         canvas = figure(8, 5)
         axes = canvas.add_subplot()
-        families = sorted({point.family for point in drawn.points})
-        for number, family in enumerate(families):
-            for good in (True, False):
-                mark_points(axes, [p for p in drawn.points if p.family == family and p.good is good], number)
+        mark_families(axes, drawn.points)
         axes.set_xlim(0, 1.25 * max(point.latency_ends[1] for point in drawn.points))
         axes.set_ylim(0, 1.15 * max(point.accuracy for point in drawn.points) or 1)
         axes.set_xlabel("Latency (ms), median and 95% interval")

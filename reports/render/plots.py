@@ -101,10 +101,7 @@ def trade(drawn: Trade) -> Picture:
     with drawing():
         canvas = figure(8, 5)
         axes = canvas.add_subplot()
-        families = sorted({point.family for point in drawn.points})
-        for number, family in enumerate(families):
-            for good in (True, False):
-                mark_points(axes, [p for p in drawn.points if p.family == family and p.good is good], number)
+        mark_families(axes, drawn.points)
         front = sorted((p.latency_ms, p.accuracy) for p in drawn.points if p.front)
         if front:
             axes.step(
@@ -126,6 +123,16 @@ def trade(drawn: Trade) -> Picture:
         axes.set_title(words(f"Accuracy against latency: {drawn.title}"), loc="left")
         label_points(canvas, axes, drawn)
         return picture(canvas, words(f"Accuracy against latency: {drawn.title}"))
+
+
+def mark_families(axes: Axes, points: Sequence[Point]) -> None:
+    """Points with their intervals, a colour and marker for each family; those that look alike are drawn at once."""
+    families = {name: number for number, name in enumerate(sorted({point.family for point in points}))}
+    alike: dict[tuple[int, bool], list[Point]] = {}
+    for point in points:
+        alike.setdefault((families[point.family] % len(COLOURS), point.good), []).append(point)
+    for (number, _), group in sorted(alike.items(), key=lambda item: (item[0][0], not item[0][1])):
+        mark_points(axes, group, number)
 
 
 def mark_points(axes: Axes, points: Sequence[Point], family: int) -> None:

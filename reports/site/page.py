@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
@@ -76,13 +76,29 @@ def environment() -> Environment:
         trim_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"at": relative, "visible": _visible, "lines": lines, "mark": mark_html}
+    made.filters |= {"at": _link, "visible": _visible, "lines": lines, "mark": mark_html}
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "ensure_ascii": False, "separators": (",", ":")}
     return made
 
 
 def _visible(text: object) -> Markup:
-    return escape(visible(str(text)))
+    return _seen(str(text))
+
+
+# The same words, checks and links stand on tens of thousands of pages.
+@lru_cache(maxsize=1 << 14)
+def _seen(text: str) -> Markup:
+    return escape(visible(text))
+
+
+@lru_cache(maxsize=1 << 14)
+def _at(address: str, page: str) -> Markup:
+    return escape(relative(address, page))
+
+
+def _link(address: str, page: str) -> Markup:
+    """An address from the top of the site as a page links to it, which depends on how deep the page lies alone."""
+    return _at(address, "/" * page.count("/"))
 
 
 def draw(page: Page) -> bytes:

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from markdown_it import MarkdownIt
 from msgspec import structs
 
+from compressors.recipe import shipped
 from harness.published import load
 from reports import documents, familiar, figures, pages, status, trained
 from reports.cells import Held, Material, cell_id, merge
-from reports.render import markdown
+from reports.render import markdown, wording
 from reports.values import Column, Latency, Line, Missing, Ratio, Table, Text
 from reports.view import View
 from tests.reports.records import AMC, FLOAT, HOSTILE, LOCAL, material, measurement

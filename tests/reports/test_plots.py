@@ -10,13 +10,15 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from pocketzoo.errors import BadInput
 from reports import drawings
 from reports.cells import merge
 from reports.cli import reports
-from reports.drawings import Bar, Dot, Line, Point, Scaling, Spread, Trade
+from reports.drawings import Bar, Dot, Line, Point, Scaling, Spread, Trade, layers, worth_drawing
 from reports.render import curves, plots
 from reports.view import View
 from tests.reports.records import HOSTILE, LOCAL, material
@@ -169,3 +171,32 @@ def test_a_history_needs_two_rounds() -> None:
     lines = drawings.histories(told, cells)
     assert lines and all(len(line.points) > 1 for line in lines)
     assert drawings.most_moved(history(), 2) == history()[:2]
+
+
+def test_of_a_crowd_the_front_is_drawn_and_then_what_fewest_beat() -> None:
+    points = [(float(x), float(y)) for x in range(1, 11) for y in range(1, 11)]
+    kept = worth_drawing(points, [True] * 100, 12)
+    assert len(kept) == 12 and kept == sorted(kept)
+    # The one front: as fast as any and as accurate as any.
+    assert points.index((1.0, 10.0)) in kept
+    assert all(x - 1 + 10 - y <= 4 for x, y in (points[i] for i in kept))
+    assert worth_drawing(points, [True] * 100, 100) == list(range(100))
+    firm = [x > 5 for x, _ in points]
+    assert all(firm[i] for i in worth_drawing(points, firm, 20))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=40))
+@settings(deadline=None)
+def test_layers_are_fronts_of_what_is_left(points: list[tuple[int, int]]) -> None:
+    left = set(range(len(points)))
+    for front in layers(points):
+        beaten = {
+            i
+            for i in left
+            if any(
+                points[j][0] <= points[i][0] and points[j][1] >= points[i][1] and points[j] != points[i] for j in left
+            )
+        }
+        assert front == left - beaten
+        left -= front
+    assert not left

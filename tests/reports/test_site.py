@@ -13,15 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.results import Results
 from reports.build import build
 from reports.cells import Held, merge
+from reports.drawings import sensitivity
+from reports.gather import gather
 from reports.render import plots
 from reports.site import grid, places
 from reports.site.grid import Grid, Heading, Shown, cell_html, leading_number
 from reports.site.page import rows_script
 from reports.values import Missing, Text
 from reports.view import View
-from tests.reports.records import FLOAT, INT8, LOCAL, artifact, hostile, material, measurement, sha
+from tests.reports.records import FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
+from zoo import curves
+from zoo.store import Store
 
 VENDORED = Path(grid.__file__).parent / "assets" / "vendor"
 
@@ -209,3 +214,63 @@ def test_vendored_libraries_are_as_their_authors_released_them() -> None:
     assert sum(path.stat().st_size for path in VENDORED.iterdir()) < 350_000
     for name in ("chart", "dataTables"):
         assert "MIT License" in (VENDORED / f"{name}.LICENSE.txt").read_text(encoding="utf-8")
+
+
+CURVES = {"baseline": 0.9, "curves": [{"group": "<b>", "ratios": [0.25, 0.5], "accuracies": [0.85, 0.6]}]}
+
+
+def test_the_curves_of_a_search_stand_on_the_models_page_and_in_pruning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "available", lambda: True)
+    whole = material()
+    digest = GROUPED.digest
+    drawn = sensitivity("sensitivity", CURVES)
+    made = merge(whole.held, whole.measurements, trained=whole.trained, curves={digest: (drawn,)})
+    build(made, tmp_path, kinds=("site", "markdown"))
+    page = (tmp_path / "site" / "models" / "resnet56-cifar10-prune52.html").read_text()
+    assert "<b>&lt;b&gt;</b> 25%: 85.00%, 50%: 60.00%" in page
+    assert "<b>unpruned</b> 90.00%" in page
+    assert "sensitivity-1" not in (tmp_path / "site" / "models" / "resnet56-cifar10.html").read_text()
+    name = f"sensitivity-{digest[:12]}-1.svg"
+    assert f"({name})" in (tmp_path / "pruning.md").read_text()
+    assert (tmp_path / name).read_bytes().startswith(b"<?xml")
+    assert build(made, tmp_path, kinds=("site", "markdown")).made == 0
+    worse = sensitivity("sensitivity", {**CURVES, "baseline": 0.8})
+    again = build(
+        merge(whole.held, whole.measurements, trained=whole.trained, curves={digest: (worse,)}), tmp_path,
+        kinds=("site", "markdown"),
+    )  # fmt: skip
+    # The picture and the page of this model, and no other: pruning.md names the picture alone.
+    assert again.made == 2
+
+
+def test_curves_are_gathered_from_the_store_and_what_holds_none_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "zoo")
+    for number, text in enumerate((json.dumps(CURVES), "[1]", "[" * 9000)):
+        file = tmp_path / f"{number}-sensitivity.json"
+        file.write_text(text)
+        curves.keep(store.root, "a" * 64, [file])
+    found = gather(store, Results(f"sqlite:///{tmp_path / 'none.sqlite'}"))
+    (drawn,) = found.curves["a" * 64]
+    assert (drawn.base, [curve.name for curve in drawn.curves]) == (90.0, ["<b>"])
+    assert capsys.readouterr().err.count("no sensitivity curves") == 2
+
+
+def test_a_new_measurement_draws_its_pages_and_no_row_that_stayed(tmp_path: Path) -> None:
+    cells = [measurement(OTHER, 5.0 + n / 100, threads=1, key=f"{n:064x}", abi=f"abi{n:03}") for n in range(310)]
+    first = build(merge([], cells), tmp_path, kinds=("site",))
+    assert build(merge([], cells), tmp_path, kinds=("site",)).made == 0
+    newer = measurement(OTHER, 9.0, threads=1, key=f"{250:064x}", abi="abi250", time="2026-12-01T10:00:00Z")
+    second = build(merge([], [*cells, newer]), tmp_path, kinds=("site",))
+    # Its own page and the one that it supersedes, lists, the device; not the hundreds of other measurements.
+    assert 2 <= second.made < 30 < first.made
+    for name in ("choose.html", "index.html"):
+        assert (tmp_path / "site" / name).read_text()
+    fresh = tmp_path / "fresh"
+    build(merge([], [*cells, newer]), fresh, kinds=("site",))
+    for path in sorted(fresh.rglob("*")):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / path.relative_to(fresh)).read_bytes(), path

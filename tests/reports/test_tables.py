@@ -205,7 +205,7 @@ def test_hardware_stands_before_emulated_devices() -> None:
 
 def test_quantization_pairs_are_float_against_int8_only() -> None:
     rows = rows_of(tables.quantization(View(material())))
-    assert {row["Model"] for row in rows} == {"mobilenetv2"}
+    assert {row["Model"] for row in rows} == {"mobilenetv2-quant"}
     assert {(row["Device"], row["ABI"], row["Threads"]) for row in rows} == {
         ("kirin970", "armv7", "1"),
         ("kirin970", "armv8", "1"),
