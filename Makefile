@@ -88,6 +88,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.zoo_kills
 	$(BIN)/python -m benchmarks.results_writers
 	$(BIN)/python -m benchmarks.farm
+	$(BIN)/python -m benchmarks.farm_overhead
 	$(BIN)/python -m benchmarks.compressing
 	$(BIN)/python -m benchmarks.foreign_quantization
 

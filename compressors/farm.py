@@ -24,6 +24,7 @@ from pocketzoo.errors import BadInput, Interrupted, PocketzooError, WorkFailed
 from pocketzoo.farm.failure import Said, error_of, failed, said_of
 from pocketzoo.farm.leash import run_leashed
 from pocketzoo.farm.link import FarmUnavailable, ask, connected
+from pocketzoo.farm.running import unwanted
 from pocketzoo.files import sha256_bytes
 from zoo.remotes import which
 
@@ -80,27 +81,13 @@ def compress(document: str) -> str:
     host = str(worker.name)
     job = msgspec.json.decode(document, type=Job)
     try:
-        return msgspec.json.encode(carry_out(job, host, _unwanted(worker))).decode()
+        return msgspec.json.encode(carry_out(job, host, unwanted(worker))).decode()
     except WorkFailed as error:
         ended = error
     except PocketzooError as error:
         return msgspec.json.encode(Done(host=host, error=said_of(error))).decode()
     # Outside of the handler: an error's context travels with it, and the gate lets no class of ours pass but one.
     raise failed(ended)
-
-
-def _unwanted(worker: Any) -> Callable[[], bool]:
-    """Whether the task that runs in this thread was cancelled, or its worker ends."""
-    from distributed.core import Status
-
-    key = worker.get_current_task()
-
-    def unwanted() -> bool:
-        task = worker.state.tasks.get(key)
-        ending = worker.status in (Status.closing, Status.closed, Status.failed)
-        return ending or task is None or task.state == "cancelled"
-
-    return unwanted
 
 
 def carry_out(job: Job, host: str, stop: Callable[[], bool] = lambda: False) -> Done:

@@ -45,10 +45,12 @@ class Lines:
 
     Args:
         prefix: put before each line where several devices share the log.
+        of: what is counted.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", of: str = "repeats") -> None:
         self._prefix = prefix
+        self._of = of
         self._begun = False
         self._steps = 0
         self._at = 0
@@ -59,7 +61,7 @@ class Lines:
         self._steps = steps
         if not self._begun:
             self._begun = True
-            print(f"{text}: {steps} repeats to run", file=sys.stderr, flush=True)
+            print(f"{text}: {steps} {self._of} to run", file=sys.stderr, flush=True)
 
     def step(self, text: str) -> None:
         """Print the step with its number."""
@@ -117,9 +119,11 @@ class Board:
 
     Args:
         devices: how many there are; one alone needs no prefix.
+        of: what a step is.
     """
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, of: str = "repeats") -> None:
+        self._of = of
         self._several = devices > 1
         self._bars: RichProgress | None = None
         self._lock = threading.Lock()
@@ -133,7 +137,7 @@ class Board:
         """The part of one device. Called by the thread that owns it."""
         with self._lock:
             if self._bars is None:
-                return Lines(f"{name} " if self._several else "")
+                return Lines(f"{name} " if self._several else "", self._of)
             return _Bar(self._bars, name)
 
     def __enter__(self) -> Board:

@@ -87,7 +87,7 @@ def carry(
         click.exceptions.Exit: with 3 where a device was lost, with 1 where a cell failed.
     """
     store = Store()
-    with Board(len(request.devices)) as board:
+    with Board(len(request.devices), "repeats" if request.farm is None else "cells") as board:
         if request.farm is None:
             reports = carry_out(request, campaign, store=store, results=results, board=board, failed=failed)
         else:

@@ -113,7 +113,15 @@ def worker(
 
 
 @farm.command()
-@click.option("--farm", "address", default="tcp://127.0.0.1:8786", show_default=True, metavar="URL")
+@click.option(
+    "--farm",
+    "address",
+    default="tcp://127.0.0.1:8786",
+    show_default=True,
+    envvar="POCKETZOO_FARM",
+    metavar="URL",
+    help="The scheduler; default: $POCKETZOO_FARM.",
+)
 @click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
 @command.reporting_options
 def status(address: str, certs: str | None, as_json: bool) -> None:
@@ -132,11 +140,19 @@ def status(address: str, certs: str | None, as_json: bool) -> None:
 
 @farm.command()
 @click.argument("campaign")
-@click.option("--farm", "address", default="tcp://127.0.0.1:8786", show_default=True, metavar="URL")
+@click.option(
+    "--farm",
+    "address",
+    default="tcp://127.0.0.1:8786",
+    show_default=True,
+    envvar="POCKETZOO_FARM",
+    metavar="URL",
+    help="The scheduler; default: $POCKETZOO_FARM.",
+)
 @click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
 @command.reporting_options
 def cancel(campaign: str, address: str, certs: str | None, as_json: bool) -> None:
-    """Take what CAMPAIGN still has in the queue out of it; what is measured is kept."""
+    """Take what CAMPAIGN (or a recipe that is trained) still has in the queue out of it; what is measured is kept."""
     from harness.farm.seeing import cancel as take_out
     from pocketzoo.farm.link import connected
 
@@ -145,7 +161,7 @@ def cancel(campaign: str, address: str, certs: str | None, as_json: bool) -> Non
     if as_json:
         command.print_json({"campaign": campaign, "turns": count})
     else:
-        command.say(f"{count} turns taken out of the queue\nnext: harness resume {campaign}")
+        command.say(f"{count} taken out of the queue\nnext: harness resume {campaign}, for a campaign")
 
 
 @farm.command()

@@ -24,7 +24,7 @@ from harness.request import Request
 from harness.results import Campaign, Results
 from pocketzoo.errors import PocketzooError, WorkFailed
 from pocketzoo.farm.failure import TaskFailed, error_of
-from pocketzoo.farm.link import FarmUnavailable, connected
+from pocketzoo.farm.link import FarmUnavailable, ask, connected
 from zoo.measurement import Measurement
 
 RETURNS = 3
@@ -95,6 +95,7 @@ class Watched:
         self._devices = {name: _Device(Report(name), board.device(name)) for name in request.devices}
         self._turns: list[_Turn] = []
         self._began = False
+        self._scheduler = ""
         self._binaries = {f"{binary.name}/{binary.abi}": binary.sha256 for binary in Registry().in_use()}
 
     def carry_out(self) -> list[Report]:
@@ -132,7 +133,7 @@ class Watched:
         # What ran before a scheduler went away is offered again when its hosts have found the new one.
         seen = offered(client, wanted, max(self._wait_s, 60.0 if self._began else 0.0), self._told)
         self._check(seen)
-        self._began, self._turns = True, []
+        self._began, self._turns, self._scheduler = True, [], _identity(client)
         ended, stored = self._ended(), self._wanted()
         futures = self._plans(client, seen)
         while futures:
@@ -274,6 +275,16 @@ class Watched:
         device = self._devices[turn.device]
         try:
             done = msgspec.json.decode(_text_of(turn.future), type=Measured)
+        except _Unknown:
+            # Dask says the same of what a person cancelled and of everything that it knew before a connection broke.
+            if client.status != "running" or _identity(client) != self._scheduler:
+                raise
+            if any(key == turn.key for key, *_ in queue(client)):
+                raise
+            if set(turn.cells) - self._ended():
+                hint = f"harness resume {self._campaign.id}"
+                device.report.error = WorkFailed("its turns were taken out of the queue", where=turn.device, hint=hint)
+            return
         except _Lost as error:
             if error.deaths and turn.returns < RETURNS:
                 # One of its cells may be what ends workers: from now on each is on its own.
@@ -325,17 +336,26 @@ class _Lost(Exception):
         self.deaths = deaths
 
 
+class _Unknown(FarmUnavailable):
+    """The scheduler does not know a task any more."""
+
+
+def _identity(client: Any) -> str:
+    """Which scheduler it is; another one after a restart."""
+    return str(ask(client, "identity", n_workers=0)["id"])
+
+
 def _text_of(future: Any) -> str:
     """What a task returned.
 
     Raises:
         _Lost: it ended with an error.
-        FarmUnavailable: it is not known any more.
+        _Unknown: somebody took it out of the queue, or the scheduler was lost meanwhile.
     """
     if future.status == "finished":
         return str(future.result(timeout=30))
     if future.status != "error":
-        raise FarmUnavailable("the scheduler does not know a turn of this campaign any more")
+        raise _Unknown("the scheduler does not know a turn of this campaign any more")
     error = future.exception(timeout=30)
     if isinstance(error, TaskFailed):
         raise _Lost(error_of(error.said()))

@@ -15,6 +15,7 @@ from harness.request import Request
 from harness.results import Results
 from pocketzoo.errors import BadInput
 from pocketzoo.farm.link import ask
+from pocketzoo.names import did_you_mean
 
 LOOK_S = 0.5
 """Between two looks while something is waited for."""
@@ -120,14 +121,25 @@ def offered(client: Any, wanted: Callable[[Seen], None], wait_s: float, told: Ca
 
 
 def cancel(client: Any, campaign: str) -> int:
-    """Take a campaign's turns from the queue; those that run end with what they measure now.
+    """Take a campaign's turns, or the jobs of a recipe, from the queue; what runs ends with its repeat, or at once.
 
     Returns:
         How many there were.
+
+    Raises:
+        BadInput: nothing of that name is there.
     """
     from distributed import Future
 
     keys = [key for key, *_ in queue(client) if (named := parse_key(key)) is not None and named.campaign == campaign]
+    if not keys:
+        there = sorted({named.campaign for key, *_ in queue(client) if (named := parse_key(key)) is not None})
+        close = did_you_mean(campaign, there)
+        raise BadInput(
+            f"nothing of {campaign!r} is in the queue",
+            detail=(close or (f"in the queue: {', '.join(there)}" if there else "the queue is empty"),),
+            hint="harness farm status",
+        )
     client.cancel([Future(key, client) for key in keys], force=True)
     return len(keys)
 

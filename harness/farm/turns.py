@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from harness.progress import Silent
 from harness.reference import Kept
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from pocketzoo.farm.failure import failed, said_of
+from pocketzoo.farm.running import unwanted
 from zoo import getting
 from zoo.store import Store
 
@@ -37,6 +39,21 @@ BEHIND_S = 2.0
 
 
 Result = TypeVar("Result")
+
+
+class _Either(threading.Event):
+    """Set when an event is, or when a question is answered with yes."""
+
+    def __init__(self, event: threading.Event, asked: Callable[[], bool]) -> None:
+        super().__init__()
+        self._event = event
+        self._asked = asked
+
+    def is_set(self) -> bool:
+        return self._event.is_set() or self._asked()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self._event.wait(timeout) or self._asked()
 
 
 class Turns:
@@ -85,14 +102,18 @@ class Turns:
         except PocketzooError as error:
             return PlannedCells(host=self._host, error=said_of(error))
 
-    def measure(self, job: Job) -> Measured:
+    def measure(self, job: Job, cancelled: Callable[[], bool] = lambda: False) -> Measured:
         """Measure the cells of a turn; what is measured already is not measured again.
+
+        Args:
+            job: the turn.
+            cancelled: when it is true no further repeat begins.
 
         Raises:
             TaskFailed: see :meth:`plan`; the repeats that were measured are stored.
         """
         try:
-            return self._on_device(job, self._measure)
+            return self._on_device(job, partial(self._measure, _Either(self._stop, cancelled)))
         except PocketzooError as error:
             return Measured(host=self._host, error=said_of(error))
 
@@ -142,7 +163,16 @@ class Turns:
         for group in job.request.groups:
             if job.device in group.devices:
                 for reference in group.models:
-                    getting.get(reference, store=self._store)
+                    try:
+                        getting.get(reference, store=self._store)
+                    except BadInput as error:
+                        # The client has it: it pinned the digest. What travels goes through the remote.
+                        raise BadInput(
+                            error.what,
+                            where=error.where,
+                            detail=error.detail,
+                            hint=f"zoo push {reference.partition('@')[0]}, on the client: models come from the remote",
+                        ) from error
 
     def _plan(self, job: Job, _bench: Bench, planned: Planned, spooled: Spooled) -> PlannedCells:
         cells = [task.cell for task in planned.tasks]
@@ -159,7 +189,7 @@ class Turns:
             impossible=planned.impossible,
         )
 
-    def _measure(self, job: Job, bench: Bench, planned: Planned, spooled: Spooled) -> Measured:
+    def _measure(self, stop: threading.Event, job: Job, bench: Bench, planned: Planned, spooled: Spooled) -> Measured:
         tasks = [task for task in planned.tasks if task.cell.key in job.cells]
         outcome = Outcome()
         settings = Settings(
@@ -172,7 +202,7 @@ class Turns:
         )
         device = Device(
             bench, self._models(job), spooled, self._kept, settings,
-            progress=Silent(), stop=self._stop, outcome=outcome,
+            progress=Silent(), stop=stop, outcome=outcome,
         )  # fmt: skip
         device.measure(tasks)
         spooled.settled(lambda: None)  # a turn has ended when its results are where everybody sees them
@@ -204,7 +234,11 @@ def plan(document: str) -> str:
 
 def measure(document: str) -> str:
     """The task ``measure``: a :class:`Job` as JSON in, :class:`Measured` as JSON out."""
-    return msgspec.json.encode(_turns().measure(msgspec.json.decode(document, type=Job))).decode()
+    from distributed import get_worker
+
+    return msgspec.json.encode(
+        _turns().measure(msgspec.json.decode(document, type=Job), unwanted(get_worker()))
+    ).decode()
 
 
 def _turns() -> Turns:

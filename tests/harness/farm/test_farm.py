@@ -42,6 +42,22 @@ def test_cells_go_where_the_device_is_and_files_come_from_the_remote(rig: Rig) -
     again = rig.command("harness", *options)
     assert again.returncode == 0, again.stderr
     assert rig.stored() == 8
+    # A repeat that runs when its campaign is cancelled is stored, and none comes after it; who watches is told.
+    rig.allow("one", "sim-a", 4)
+    rig.client("cancelled", *rig.run_options("sim-a", threads=1, repeats=5))
+    rig.held("one", "sim-a", 4)
+    ((_, campaign),) = rig.waiting()
+    rig.until(lambda: rig.status()["devices"][0]["owner"] == campaign, "the heartbeat that says so")
+    wrong = rig.command("harness", "farm", "cancel", campaign[:-1], "--farm", rig.address)
+    assert wrong.returncode == 2, wrong.stderr
+    assert f"did you mean {campaign}" in wrong.stderr
+    cancelled = rig.command("harness", "farm", "cancel", campaign, "--farm", rig.address)
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert rig.ended("cancelled") == 1, rig.said("cancelled")
+    assert f"harness resume {campaign}" in rig.said("cancelled")
+    rig.allow("one", "sim-a", None)
+    rig.until(lambda: rig.status()["devices"][0]["owner"] is None, "the turn to end")
+    assert rig.stored() == 9
     seen = rig.status()
     offered = {d["name"]: (d["host"], d["offered"], d["reason"]) for d in seen["devices"]}
     assert offered["sim-a"] == ("one", True, None)
