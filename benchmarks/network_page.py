@@ -144,8 +144,8 @@ def amc(found: Iterable[Mapping[str, Any]]) -> str:
     headers = ["network", "against", "MACs", "armv8 instructions", "armv7 instructions"]
     text = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
     return (
-        "\n\n## AMC's networks\n\nShares of what the unpruned network takes. *0.5time* halved the time of a Pixel 1, by "
-        "the authors' account;\ninstructions are no time.\n\n" + text
+        "\n\n## AMC's networks\n\nShares of what the unpruned network takes. By its authors' account *0.5time* halved "
+        "the time of a Pixel 1;\ninstructions are no time.\n\n" + text
     )
 
 
