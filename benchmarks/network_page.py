@@ -63,6 +63,23 @@ def _row(network: Network, entry: Entry, export: Mapping[str, Any] | None) -> di
     }
 
 
+def add_failed(found: Iterable[dict[str, Any]], failed: Iterable[Mapping[str, Any]]) -> None:
+    """Put what failed on a board where nothing else is known of it; files are told by their SHA-256."""
+    by_digest = {row["sha256"]: row for row in found}
+    for each in failed:
+        row = by_digest.get(each["artifact_sha256"])
+        if row is not None and each["abi"] not in row["lab"]:
+            check = each["output_check"] or {}
+            row["lab"][each["abi"]] = {
+                "instructions": None,
+                "verdict": "failed",
+                "output": check.get("outcome"),
+                "output_says": check.get("says"),
+                "runtime": each["runner"]["runtime"],
+                "error": each["error"],
+            }
+
+
 def _latency(m: Measurement) -> dict[str, Any]:
     summary = m.summary
     peaks = [repeat.peak_memory_bytes for repeat in m.repeats if repeat.peak_memory_bytes is not None]
@@ -172,7 +189,7 @@ def _instructions(counted: Mapping[str, Any] | None) -> str:
     if not counted:
         return ""
     if counted["instructions"] is None:
-        return "failed"
+        return "output differs" if counted["output"] == "differs" else "failed"
     output = "" if counted["output"] == "agrees" else f" (output {counted['output']})"
     return f"{counted['instructions'] / 1e6:.1f}{output}"
 
