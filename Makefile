@@ -81,6 +81,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.side_by_side
 	$(BIN)/python -m benchmarks.search_speed
+	$(BIN)/python -m benchmarks.network_searches
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.zoo_pull
 	$(BIN)/python -m benchmarks.zoo_kills_remote

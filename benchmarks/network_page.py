@@ -26,11 +26,11 @@ says nothing about accuracy, and none is stated here.**
 
 The table is made by `python -m benchmarks.networks export`, `local`, `lab` and `report`; the data are in
 [data/networks.json](data/networks.json). An empty field was not measured. *Local* is {cpu}, one thread, median of
-{runs} with its 95% interval in the data; the machine was shared, so most verdicts are *contended* or *unstable* (a star
-marks those that are not valid). Instructions are counted on emulated boards (Cortex-A72 with ai-edge-litert,
-Cortex-A7 with tflite-runtime), one inference: **emulated, a count and no time**; the outputs there agree with this
-machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is what the document says of its own file or
-count.
+{runs}, the fastest single run in parentheses. A star marks a verdict other than valid: the machine was shared by many
+processes, so its medians are many times what a quiet one takes, and not to be quoted. Instructions are counted on
+emulated boards (Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count and
+no time**; the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is
+what the document says of its own file or count.
 
 """
 
@@ -63,12 +63,30 @@ def _row(network: Network, entry: Entry, export: Mapping[str, Any] | None) -> di
     }
 
 
+def add_failed(found: Iterable[dict[str, Any]], failed: Iterable[Mapping[str, Any]]) -> None:
+    """Put what failed on a board where nothing else is known of it; files are told by their SHA-256."""
+    by_digest = {row["sha256"]: row for row in found}
+    for each in failed:
+        row = by_digest.get(each["artifact_sha256"])
+        if row is not None and each["abi"] not in row["lab"]:
+            check = each["output_check"] or {}
+            row["lab"][each["abi"]] = {
+                "instructions": None,
+                "verdict": "failed",
+                "output": check.get("outcome"),
+                "output_says": check.get("says"),
+                "runtime": each["runner"]["runtime"],
+                "error": each["error"],
+            }
+
+
 def _latency(m: Measurement) -> dict[str, Any]:
     summary = m.summary
     peaks = [repeat.peak_memory_bytes for repeat in m.repeats if repeat.peak_memory_bytes is not None]
     return {
         "median_ms": summary.median_ms if summary else None,
         "ci95_ms": list(summary.ci95_ms) if summary else None,
+        "min_ms": summary.min_ms if summary else None,
         "runs": m.runs,
         "repeats": len(m.repeats),
         "threads": m.threads_requested,
@@ -103,7 +121,7 @@ def page(document: Mapping[str, Any]) -> str:
         "M par.",
         "MB",
         "published",
-        "local ms",
+        "local ms (fastest)",
         "armv8 M instr.",
         "armv7 M instr.",
     ]
@@ -112,11 +130,39 @@ def page(document: Mapping[str, Any]) -> str:
     return (
         head
         + tabulate([_cells(row) for row in found], headers=headers, tablefmt="github", disable_numparse=True)
+        + amc(found)
         + "\n\n## Memory of the large ones\n\nPeak resident memory of the whole `compress run --untrained` (building, "
-        "converting, comparing, quantizing, in one process) and of one measuring process on this machine. Seconds of "
-        "the export are those of a machine with other work.\n\n"
+        "converting, comparing,\nquantizing, in one process) and of one measuring process on this machine. Seconds of "
+        "the export are those of a\nmachine with other work.\n\n"
         + tabulate([_costs(row) for row in large], headers=costs, tablefmt="github", disable_numparse=True)
         + "\n"
+    )
+
+
+def amc(found: Iterable[Mapping[str, Any]]) -> str:
+    """AMC's published networks against MobileNet: shares of MACs and of instructions."""
+    by_name = {row["name"]: row for row in found}
+    lines = []
+    for name, base in (
+        ("amc-mobilenetv1-0.5flops", "mobilenetv1"),
+        ("amc-mobilenetv1-0.5time", "mobilenetv1"),
+        ("amc-mobilenetv2-0.7flops", "mobilenetv2"),
+    ):
+        own, whole = by_name.get(name), by_name.get(base)
+        if own is None or whole is None:
+            continue
+        shares = [f"{own['macs'] / whole['macs']:.3f}"]
+        for abi in ("armv8", "armv7"):
+            counts = [(row["lab"].get(abi) or {}).get("instructions") for row in (own, whole)]
+            shares.append(f"{counts[0] / counts[1]:.3f}" if all(counts) else "")
+        lines.append([name, base, *shares])
+    if not lines:
+        return ""
+    headers = ["network", "against", "MACs", "armv8 instructions", "armv7 instructions"]
+    text = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
+    return (
+        "\n\n## AMC's networks\n\nShares of what the unpruned network takes. By its authors' account *0.5time* halved "
+        "the time of a Pixel 1;\ninstructions are no time.\n\n" + text
     )
 
 
@@ -125,7 +171,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     local = row["local"]
     time = ""
     if local and local["median_ms"] is not None:
-        time = f"{local['median_ms']:.4g}{'' if local['verdict'] == 'valid' else ' *'}"
+        star = "" if local["verdict"] == "valid" else " *"
+        time = f"{local['median_ms']:.4g}{star} ({local['min_ms']:.4g})"
     return [
         row["name"],
         f"{height}x{width} {'float' if dtype == 'float32' else dtype}",
@@ -142,7 +189,7 @@ def _instructions(counted: Mapping[str, Any] | None) -> str:
     if not counted:
         return ""
     if counted["instructions"] is None:
-        return "failed"
+        return "output differs" if counted["output"] == "differs" else "failed"
     output = "" if counted["output"] == "agrees" else f" (output {counted['output']})"
     return f"{counted['instructions'] / 1e6:.1f}{output}"
 

@@ -140,13 +140,22 @@ def entry(name: str) -> Entry | None:
         return None
 
 
+def failures() -> list[dict[str, Any]]:
+    """What the boards measured and would not vouch for: that is not published to the zoo."""
+    argv = [sys.executable, "-c", "from harness.cli import main; main()", "results", "--format", "json"]
+    boards = [part for board in BOARDS for part in ("--device", board)]
+    done = subprocess.run([*argv, *boards], stdout=subprocess.PIPE, check=True)
+    return [each for each in json.loads(done.stdout) if each["verdict"] == "failed"]
+
+
 def report() -> None:
     """What is known of each, as data and as a page."""
-    from benchmarks.network_page import page, rows
+    from benchmarks.network_page import add_failed, page, rows
     from benchmarks.report import machine
 
     kept = noted()
     found = rows((network, entry(network.name), kept.get(network.name)) for network in LISTED)
+    add_failed(found, failures())
     document = {"schema": 1, "machine": machine(), "rows": found}
     DATA.write_text(json.dumps(document, indent=1) + "\n")
     Path("docs/networks.md").write_text(page(document))

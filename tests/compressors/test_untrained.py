@@ -16,6 +16,8 @@ from compressors import architectures
 from compressors.check import check
 from compressors.cli import group
 from compressors.data.noise import noise_images
+from compressors.pipeline import compress
+from compressors.progress import Silent
 from compressors.recipe import load, shipped
 from compressors.steps.prune.sets import kept_by
 from compressors.steps.prune.structure import remove, trace
@@ -93,6 +95,20 @@ def test_noise_is_the_same_for_the_same_seed_and_place() -> None:
     first, second = list(noise_images(PLAIN, 2, 7))
     assert first.shape == (1, 32, 32, 3) and not np.array_equal(first, second)
     np.testing.assert_array_equal(first, next(noise_images(PLAIN, 1, 7)))
+
+
+def test_the_file_of_a_pruned_detector_answers_as_its_network_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETZOO_HOME", str(tmp_path / "home"))
+    small = ["preprocessing.crop=64"]
+    whole, pruned = compress(untrained(load("mobilenetv1-yolov3-shapes-prune52.88", small)), Silent())
+    # The stage that compares all three outputs with the torch network's fails where they differ.
+    assert all(any(stage.name == "compare with the network" for stage in p.stages) for p in (whole, pruned))
+    assert [len(p.artifact.outputs) for p in (whole, pruned)] == [3, 3]
+    assert sorted(o.shape for o in whole.artifact.outputs) == sorted(o.shape for o in pruned.artifact.outputs)
+    assert whole.artifact.macs is not None and pruned.artifact.macs is not None
+    assert pruned.artifact.macs / whole.artifact.macs == pytest.approx(1 - 0.5288, abs=0.01)
 
 
 def test_weights_that_are_given_are_not_left_out_silently(recipe: Path, weights: Path) -> None:
