@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from compressors.distil_section import Fsp, FspPair, Losses, Soft
-from compressors.inputs import Inputs
-from compressors.recipe import load
+from compressors.inputs import Inputs, gather
+from compressors.recipe import load, text_of
 from compressors.steps.distil.objective import Objective, check, fsp_matrix
 from compressors.teacher import gather_teachers
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput
+from pocketzoo.files import sha256_file
+from tests.compressors.small_sets import FASHION, needs_fashion
 from tests.compressors.structures import grey
 
 ONE = Train(epochs=1)
@@ -42,6 +44,7 @@ def pairs(*names: str) -> Fsp:
     return Fsp(pairs=[FspPair(teacher=[first, second], student=[third, fourth])])
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.sampled_from([1, 2, 3]))
 def test_an_fsp_matrix_is_the_mean_of_products(first: int, second: int, images: int, times: int) -> None:
     random = torch.Generator().manual_seed(first + 10 * second)
@@ -181,3 +184,21 @@ def test_a_teacher_of_other_classes_is_refused_before_any_training(tmp_path: Pat
     with pytest.raises(BadInput) as caught:
         loaded(tmp_path, teacher)
     assert "both must know the same classes" in caught.value.as_text()
+
+
+@needs_fashion
+def test_a_teachers_checkpoint_is_told_by_its_content_not_by_its_place(tmp_path: Path) -> None:
+    from compressors.checkpoint import write_state
+
+    write_state(grey(10), tmp_path / "ten.safetensors")
+    network = 'architecture: "tests.compressors.structures:grey", options: {classes: 10}'
+    text = CHILD.replace("nowhere", str(FASHION)).replace("TEACHER", f"{{{network}, weights: ten.safetensors}}")
+    (tmp_path / "student.yaml").write_text(text)
+    student = load(str(tmp_path / "student.yaml"))
+    found = gather(student)
+    (teacher,) = gather_teachers(student, found).values()
+    # The same images for both; the seed draws those that are held out.
+    assert (teacher.recipe.data.training, teacher.recipe.seed) == (student.recipe.data.training, student.recipe.seed)
+    assert found.identities["steps.0.teacher.weights"] == f"sha256:{sha256_file(tmp_path / 'ten.safetensors')}"
+    told = text_of(student.recipe, found.identities)
+    assert str(tmp_path) not in told and found.identities["steps.0.teacher.weights"] in told

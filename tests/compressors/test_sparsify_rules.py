@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -41,6 +41,7 @@ def test_the_schedule_is_the_papers() -> None:
     assert rules.share_done(20, 40, begin=0.1, end=0.5, exponent=3) == 1
 
 
+@settings(max_examples=60, deadline=None)
 @given(SIZES, SHARES)
 def test_ratios_leave_exactly_what_the_sparsity_leaves(weights: dict[str, int], sparsity: float) -> None:
     total = sum(weights.values())
@@ -187,6 +188,7 @@ def test_which_layers_are_sparse() -> None:
         sparse_layers(tied, (1, 3, 32, 32))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(40, 3000), min_size=2, max_size=6), st.sampled_from([0.5, 0.75, 0.9, 0.95]))
 def test_a_search_keeps_within_pocketflows_bounds_and_the_budget(sizes: list[int], sparsity: float) -> None:
     weights = {f"layer{number}": size for number, size in enumerate(sizes)}
