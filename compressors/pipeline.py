@@ -73,6 +73,11 @@ def compress(
     """
     cache = cache or StageCache(home() / "cache" / "compress")
     chain = loaded.chain
+    for link in chain:
+        if link.recipe.task != "image-classification" and link.given is None:
+            from compressors.tasks import task_of
+
+            task_of(link.recipe)  # refuses an input or options that the task has no use for
     inputs = processes.first(lambda: [gather(link) for link in chain])  # all of it before the first slow stage
     products: list[Product] = []
     answers: Answers | Judged | None = None

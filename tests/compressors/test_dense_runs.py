@@ -64,8 +64,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(home: Path) -> Path:
-    """48 photos to learn from, 16 that are held out, 16 to judge by."""
-    return pascal(home / "photos", 64)
+    """72 photos to learn from, 24 that are held out, 16 to judge by."""
+    return pascal(home / "photos", 96)
 
 
 @pytest.fixture
@@ -159,8 +159,9 @@ def test_boxes_decoded_inside_the_graph(run: Callable[..., list[Product]]) -> No
     assert any(stage.name == "compare with the network" for stage in inside.stages)
     answer = FileModel(inside.file).outputs(np.zeros((1, 64, 64, 3), np.float32))[0][0]
     assert (answer[:, 4:] > 0).all() and (answer[:, 4:] < 1).all() and answer[:, :2].max() < 64
-    with pytest.raises(BadInput, match="scores one value"):
+    with pytest.raises(BadInput) as caught:
         run(BOXES, "  - {kind: quantize}\n", "model.options.decode=inside")
+    assert "scores one value" in str(caught.value.detail)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,6 @@ def test_boxes_decoded_inside_the_graph(run: Callable[..., list[Product]]) -> No
 def test_what_cannot_work_is_said_before_anything_slow(
     run: Callable[..., list[Product]], recipe: str, setting: str, message: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"(?s).*") as caught:
+    with pytest.raises(BadInput) as caught:
         run(recipe, "", setting)
     assert message in f"{caught.value.what} {caught.value.detail}"
