@@ -53,7 +53,7 @@ data:
   training: {{kind: voc, folder: {folder}, classes: [square], held_out: 0.25, augment: crop-flip, padding: 4}}
   evaluation: {{kind: voc, dataset: squares, split: test}}
   calibration: {{samples: 16}}
-train: {{epochs: 20, batch: 8, optimizer: adam, lr: 5.0e-3}}
+train: {{epochs: 40, batch: 8, optimizer: adam, lr: 5.0e-3}}
 """
 
 
@@ -64,8 +64,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(home: Path) -> Path:
-    """72 photos to learn from, 24 that are held out, 16 to judge by."""
-    return pascal(home / "photos", 96)
+    """48 photos to learn from, 16 that are held out, 16 to judge by."""
+    return pascal(home / "photos", 64)
 
 
 @pytest.fixture
