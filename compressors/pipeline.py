@@ -79,6 +79,11 @@ def compress(
     """
     cache = cache or StageCache(home() / "cache" / "compress")
     chain = loaded.chain
+    for link in chain:
+        if link.recipe.task != "image-classification" and link.given is None:
+            from compressors.tasks import task_of
+
+            task_of(link.recipe)  # refuses an input or options that the task has no use for
     # All of it before the first slow stage.
     inputs = processes.first(lambda: [gather(link) for link in chain])
     teachers = processes.first(lambda: [gather_teachers(*link) for link in zip(chain, inputs, strict=True)])

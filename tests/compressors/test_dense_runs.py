@@ -53,7 +53,7 @@ data:
   training: {{kind: voc, folder: {folder}, classes: [square], held_out: 0.25, augment: crop-flip, padding: 4}}
   evaluation: {{kind: voc, dataset: squares, split: test}}
   calibration: {{samples: 16}}
-train: {{epochs: 20, batch: 8, optimizer: adam, lr: 5.0e-3}}
+train: {{epochs: 40, batch: 8, optimizer: adam, lr: 5.0e-3}}
 """
 
 
@@ -159,8 +159,9 @@ def test_boxes_decoded_inside_the_graph(run: Callable[..., list[Product]]) -> No
     assert any(stage.name == "compare with the network" for stage in inside.stages)
     answer = FileModel(inside.file).outputs(np.zeros((1, 64, 64, 3), np.float32))[0][0]
     assert (answer[:, 4:] > 0).all() and (answer[:, 4:] < 1).all() and answer[:, :2].max() < 64
-    with pytest.raises(BadInput, match="scores one value"):
+    with pytest.raises(BadInput) as caught:
         run(BOXES, "  - {kind: quantize}\n", "model.options.decode=inside")
+    assert "scores one value" in str(caught.value.detail)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +183,6 @@ def test_boxes_decoded_inside_the_graph(run: Callable[..., list[Product]]) -> No
 def test_what_cannot_work_is_said_before_anything_slow(
     run: Callable[..., list[Product]], recipe: str, setting: str, message: str
 ) -> None:
-    with pytest.raises(BadInput, match=r"(?s).*") as caught:
+    with pytest.raises(BadInput) as caught:
         run(recipe, "", setting)
     assert message in f"{caught.value.what} {caught.value.detail}"

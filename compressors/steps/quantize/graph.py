@@ -20,6 +20,8 @@ from zoo.artifact import Quantization
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 # Their output holds the same values as their input, so both have one scale.
 SAME_VALUES = ("RESHAPE", "MAX_POOL_2D", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "PAD", "PADV2", "QUANTIZE", "SLICE")
+# Their output need not hold the same values, but the quantizer gives it its input's scale all the same.
+ONE_SCALE = (*SAME_VALUES, "AVERAGE_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,13 @@ def _forms(weight: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def upstream(graph: Graph, name: str) -> list[str]:
-    """The tensors that hold the same values as this one, back to the operator that computed them; itself first."""
+    """The tensors that have the scale of this one, back to the operator that computed them; itself first."""
     chain = [name]
-    while (node := graph.producers.get(chain[-1])) is not None and node.operator in SAME_VALUES:
+    while (node := graph.producers.get(chain[-1])) is not None and node.operator in ONE_SCALE:
         chain.append(node.inputs[0])
     return chain
+
+
+def same_values(graph: Graph, chain: list[str]) -> bool:
+    """Whether the tensors of :func:`upstream` hold the same values, too."""
+    return all(graph.producers[name].operator in SAME_VALUES for name in chain[:-1])

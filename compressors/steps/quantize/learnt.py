@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compressors.sections import Quantize
 from compressors.steps.quantize import graph
 from compressors.steps.quantize.check import check, check_learnt
 from compressors.steps.quantize.gate import Gated, gated
-from compressors.steps.quantize.post_training import calibrate, make, with_learnt
+from compressors.steps.quantize.post_training import Ranges, calibrate, make, with_learnt
 from pocketzoo.errors import WorkFailed
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class Gate:
 class Told:
     """What became of the learnt ranges: tensors that carry one, those that were calibrated, those that were widened.
 
-    A widened one is shared by layers that learnt different ranges for the same values, such as before and after a
-    pooling; the file has the widest. ``gate`` says what was kept in float, where the step has a gate.
+    A widened one is shared by layers that learnt different ranges for one scale, such as before and after a pooling;
+    the file has the widest, and no narrower one than what a pooling or resizing reads. ``gate`` says what was kept in
+    float, where the step has a gate.
     """
 
     learnt: int
@@ -91,8 +92,8 @@ def quantize_learnt(
             )  # fmt: skip
         return Told(0, 0, 0, done)
     symmetric = step.qat.activations == "moving_average_abs_max"
-    by_tensor, widened = _by_tensor(found, nodes, learnt)
     ranges = calibrate(source, step, samples, on_sample)
+    by_tensor, widened = _by_tensor(found, nodes, learnt, ranges, symmetric=symmetric)
     calibrated = len(set(ranges) - set(by_tensor))
     ranges = with_learnt(ranges, by_tensor)
 
@@ -114,9 +115,17 @@ def quantize_learnt(
 
 
 def _by_tensor(
-    found: graph.Graph, nodes: Mapping[str, graph.Node], learnt: Mapping[str, Range]
+    found: graph.Graph,
+    nodes: Mapping[str, graph.Node],
+    learnt: Mapping[str, Range],
+    calibrated: Ranges,
+    *,
+    symmetric: bool,
 ) -> tuple[dict[str, Range], int]:
-    """Tensor -> its range: that of the layer that reads it, also for the tensors before it with the same values."""
+    """Tensor -> its range: that of the layer that reads it, also for the tensors before it that have the same scale.
+
+    Where these hold other values (what a pooling or a resizing reads), the range is as wide as they need it.
+    """
     groups: dict[str, list[tuple[list[str], Range]]] = {}
     for layer, limits in learnt.items():
         if limits[1] - limits[0] <= 0:
@@ -128,10 +137,20 @@ def _by_tensor(
         groups.setdefault(chain[-1], []).append((chain, limits))
     by_tensor: dict[str, Range] = {}
     widened = 0
-    for members in groups.values():
+    for root, members in groups.items():
         low, high = min(limits[0] for _, limits in members), max(limits[1] for _, limits in members)
+        if root in calibrated and not all(graph.same_values(found, chain) for chain, _ in members):
+            low, high = _covering((low, high), calibrated[root], symmetric=symmetric)
         size = high - low
         widened += any(abs(low - limits[0]) + abs(high - limits[1]) > SAME * size for _, limits in members)
         for chain, _ in members:
             by_tensor.update(dict.fromkeys(chain, (low, high)))
     return by_tensor, widened
+
+
+def _covering(limits: Range, needed: Mapping[str, Any], *, symmetric: bool) -> Range:
+    low, high = min(limits[0], float(needed["min"].min())), max(limits[1], float(needed["max"].max()))
+    if symmetric:
+        high = max(-low, high)
+        low = -high
+    return low, high

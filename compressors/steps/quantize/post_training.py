@@ -89,6 +89,8 @@ def make(
             content = bytes(engine.quantize(ranges).quantized_model)
             if step.scheme == "dynamic-int8" and step.weights == "tensor":
                 content = _repeat_depthwise_scales(content)
+            if step.scheme.startswith("static"):
+                content = _leaky_in_integers(content)
         except (KeyboardInterrupt, MemoryError, PocketzooError):
             raise
         except Exception as error:
@@ -276,4 +278,38 @@ def _repeat_depthwise_scales(content: bytes) -> bytes:
                 found.scale = np.repeat(np.asarray(found.scale, np.float32), channels)
                 found.zeroPoint = np.zeros(channels, np.int64)
                 found.quantizedDimension = 3
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _leaky_in_integers(content: bytes) -> bytes:
+    """Let each LEAKY_RELU between two quantized tensors compute in integers.
+
+    ai-edge-quantizer 0.10 does not know the operator and puts DEQUANTIZE before and QUANTIZE behind it; the runtime has
+    kernels for it that take and give any scale (docs/decisions/0333-leaky-relu-in-integers.md).
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    known = flatbuffer_utils.schema_fb.BuiltinOperator
+    codes = [code.builtinCode for code in model.operatorCodes]
+    if known.LEAKY_RELU not in codes:
+        return content
+    for graph in model.subgraphs:
+        before = {int(op.outputs[0]): op for op in graph.operators if codes[op.opcodeIndex] == known.DEQUANTIZE}
+        for operator in graph.operators:
+            if codes[operator.opcodeIndex] != known.LEAKY_RELU or int(operator.inputs[0]) not in before:
+                continue
+            given = int(operator.outputs[0])
+            readers = [op for op in graph.operators if given in [int(index) for index in op.inputs]]
+            if not readers or any(codes[op.opcodeIndex] != known.QUANTIZE for op in readers):
+                continue
+            operator.inputs = [int(before[int(operator.inputs[0])].inputs[0])]
+            operator.outputs = [int(readers[0].outputs[0])]
+            for reader in readers[1:]:  # of another scale: from integers to integers
+                reader.inputs = operator.outputs
+            graph.operators.remove(readers[0])
+        read = {int(index) for op in graph.operators for index in op.inputs} | {int(index) for index in graph.outputs}
+        graph.operators = [
+            op for op in graph.operators if codes[op.opcodeIndex] != known.DEQUANTIZE or int(op.outputs[0]) in read
+        ]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
