@@ -372,6 +372,8 @@ class Recipe(Section):
         return self
 
     def _dense_steps(self) -> None:
+        if any(step.kind == "distil" or (step.kind == "sparsify" and step.distil is not None) for step in self.steps):
+            raise ValueError("distil is for image-classification: its losses compare a classifier's answers")
         for step in self.prunes:
             if step.distil is not None or step.criterion == "taylor":
                 what = "distil" if step.distil is not None else "criterion taylor"

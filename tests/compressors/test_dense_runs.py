@@ -186,3 +186,16 @@ def test_what_cannot_work_is_said_before_anything_slow(
     with pytest.raises(BadInput) as caught:
         run(recipe, "", setting)
     assert message in f"{caught.value.what} {caught.value.detail}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{kind: distil, teacher: {recipe: resnet20-fashion}, soft: {weight: 1}, train: {epochs: 1}}",
+        "{kind: sparsify, sparsity: 50, train: {epochs: 1}, distil: {teacher: {recipe: resnet20-fashion}}}",
+    ],
+)
+def test_what_compares_a_classifiers_answers_is_refused(run: Callable[..., list[Product]], step: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        run(MASKS, f"  - {step}\n")
+    assert "distil is for image-classification" in f"{caught.value.what} {caught.value.detail}"
