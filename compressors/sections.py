@@ -372,11 +372,12 @@ class Recipe(Section):
         return self
 
     def _dense_steps(self) -> None:
-        if any(step.kind == "distil" or (step.kind == "sparsify" and step.distil is not None) for step in self.steps):
-            raise ValueError("distil is for image-classification: its losses compare a classifier's answers")
-        for step in self.prunes:
-            if step.distil is not None or step.criterion == "taylor":
-                what = "distil" if step.distil is not None else "criterion taylor"
+        for step in self.steps:
+            taught = step.kind == "distil" or (step.kind != "quantize" and step.distil is not None)
+            guided = step.kind == "prune" and step.criterion == "taylor"
+            searched = step.kind == "sparsify" and step.ratios == "rl"
+            if taught or guided or searched:
+                what = "distil" if taught else "criterion taylor" if guided else "sparsify with ratios rl"
                 raise ValueError(f"{what} is for image-classification: its loss is a classifier's")
         if self.task != "object-detection":
             return
@@ -389,4 +390,7 @@ class Recipe(Section):
             )
 
     def _trainings(self) -> list[Train]:
-        return [how for how in (self.train, *(s.finetune for s in self.prunes)) if how is not None]
+        fine = [step.finetune for step in self.prunes]
+        aware = [step.qat.train for step in self.quantizes if step.qat is not None]
+        found = [self.train, *fine, *(step.train for step in self.sparsifies), *aware]
+        return [how for how in found if how is not None]
