@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.network_list import Network
+from benchmarks.network_list import LISTED, Network
 from zoo.measurement import Measurement
 from zoo.store import Entry
 
@@ -130,6 +130,7 @@ def page(document: Mapping[str, Any]) -> str:
     return (
         head
         + tabulate([_cells(row) for row in found], headers=headers, tablefmt="github", disable_numparse=True)
+        + absent(found)
         + amc(found)
         + "\n\n## Memory of the large ones\n\nPeak resident memory of the whole `compress run --untrained` (building, "
         "converting, comparing,\nquantizing, in one process) and of one measuring process on this machine. Seconds of "
@@ -137,6 +138,16 @@ def page(document: Mapping[str, Any]) -> str:
         + tabulate([_costs(row) for row in large], headers=costs, tablefmt="github", disable_numparse=True)
         + "\n"
     )
+
+
+def absent(found: Iterable[Mapping[str, Any]]) -> str:
+    """The listed networks that nobody has exported yet."""
+    known = {row["name"] for row in found}
+    names = [f"`{network.name}`" for network in LISTED if network.name not in known]
+    if not names:
+        return ""
+    lines = ("\n".join(", ".join(names[start : start + 4]) for start in range(0, len(names), 4))).replace("\n", ",\n")
+    return f"\n\nNot exported yet; `python -m benchmarks.networks export` goes on with them:\n{lines}."
 
 
 def amc(found: Iterable[Mapping[str, Any]]) -> str:
@@ -189,6 +200,8 @@ def _instructions(counted: Mapping[str, Any] | None) -> str:
     if not counted:
         return ""
     if counted["instructions"] is None:
+        if "did not end within" in (counted["error"] or ""):
+            return "cut off"
         return "output differs" if counted["output"] == "differs" else "failed"
     output = "" if counted["output"] == "agrees" else f" (output {counted['output']})"
     return f"{counted['instructions'] / 1e6:.1f}{output}"
