@@ -21,8 +21,6 @@ from devices.lab.members import MEMBERS
 from devices.session import open_session
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
-from tests.harness.conftest import SCRIPTS
-from tests.harness.farm.rig import farm
 
 BOARDS = [member for member in MEMBERS if member.kind == "board"]
 
@@ -165,22 +163,6 @@ def test_measured_from_end_to_end(lab: Path, tiny_tflite: Path) -> None:
     assert cell["verdict"] == "emulated"
     assert len(cell["samples_ns"][0]) == 3
     assert cell["runner"]["runtime"].startswith("tflite-runtime")
-
-
-def test_a_board_of_the_lab_is_measured_by_a_farm(lab: Path, tiny_tflite: Path, tmp_path: Path) -> None:
-    with farm(tmp_path, f"sqlite:///{tmp_path / 'results.sqlite'}", tiny_tflite) as rig:
-        rig.scheduler()
-        argv = [str(SCRIPTS / "harness"), "farm", "worker", "--scheduler", rig.address, "--name", "bench"]
-        rig.start("bench", [*argv, "--device", "lab-board-armv7"], str(lab))
-        rig.offers("bench", 1)
-        protocol = ["--model", "tiny", "--runs", "3", "--warmup", "1", "--threads", "1", "--repeats", "1", "--json"]
-        done = rig.command("harness", "run", "--farm", rig.address, "--any", "abi=armv7,tag=emulated", *protocol)
-        assert done.returncode == 0, done.stderr
-        (device,) = rig.status()["devices"]
-    (cell,) = json.loads(done.stdout)
-    assert (cell["device"], cell["abi"], cell["provenance"]) == ("lab-board-armv7", "armv7", "emulated")
-    assert len(cell["samples_ns"][0]) == 3
-    assert (device["host"], device["offered"], device["abis"]) == ("bench", True, ["armv7"])
 
 
 @pytest.mark.parametrize("name", ["lab-board-armv8", "lab-board-armv7"])
