@@ -31,9 +31,9 @@ STUDY = Study(
     ),
     remarks=(
         "ResNet-20 is the teacher, not the network that is compressed: its line says how much there is to learn. In\n"
-        "so short a training it knows little more than the student alone does, and matching its FSP matrices costs the\n"
-        "student steps: a gain such as the published one is not to be read off this budget. It shows that the chain\n"
-        "works and what its files hold; `compress run mobilenetv1-fashion-distil` without settings trains for longer."
+        "so short a training it knows little more than the student alone does, and matching its FSP matrices costs\n"
+        "the student steps: a gain such as the published one is not to be read off this budget. It shows that the\n"
+        "chain works and what its files hold; `compress run mobilenetv1-fashion-distil` without settings trains longer."
     ),
     lines=(
         Line(SCHOOL, (f"train.epochs={TEACHER}", *FLOAT_SETTINGS[1:]), None, "the teacher, float32"),
