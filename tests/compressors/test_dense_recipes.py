@@ -108,7 +108,7 @@ def test_what_is_cropped_is_what_paddlex_crops() -> None:
         ("mobilenetv1-yolov3", {"classes": 2, "width": 0.25, "head_width": 0.125}, "paddlex-yolov3", {"blocks"}),
         ("resnet34-yolov3", {"classes": 2, "width": 0.125, "head_width": 0.125}, "paddlex-yolov3", {"blocks"}),
         ("fastscnn", {"classes": 2, "width": 0.25}, "paddlex-fastscnn",
-         {"downsample", "global_features", "fusion_fine", "fusion_coarse"}),
+         {"downsample", "global_features", "fusion_fine", "fusion_coarse", "classifier"}),
         ("deeplabv3-mobilenetv2", {"classes": 2, "width": 0.25, "aspp": True, "decoder": True}, "paddlex-deeplabv3",
          {"backbone", "encoder", "decoder"}),
     ],

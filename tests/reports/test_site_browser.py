@@ -52,8 +52,14 @@ def column(browser: webdriver.Chrome, table: str, number: int) -> list[str]:
     return [cell.get_attribute("textContent").strip() for cell in cells]
 
 
-def sort_by(browser: webdriver.Chrome, table: str, number: int) -> None:
-    browser.find_element(By.CSS_SELECTOR, f"#{table} thead th:nth-child({number}) .dt-column-order").click()
+def sort_by(browser: webdriver.Chrome, table: str, number: int, order: str, *, by_key: bool = False) -> None:
+    """Sort by a click or a key, and wait until the table says that it is sorted so."""
+    waits = WebDriverWait(browser, 30)
+    waits.until(lambda b: b.find_elements(By.CSS_SELECTOR, f"[data-grid={table}][data-ready]"))
+    head = f"#{table} thead th:nth-child({number})"
+    arrow = browser.find_element(By.CSS_SELECTOR, f"{head} .dt-column-order")
+    arrow.send_keys(Keys.ENTER) if by_key else arrow.click()
+    waits.until(lambda b: b.find_elements(By.CSS_SELECTOR, f"{head}[aria-sort={order}]"))
 
 
 def field(browser: webdriver.Chrome, sheet: str, label: str) -> webdriver.remote.webelement.WebElement:
@@ -66,12 +72,10 @@ def test_sort_filter_open_a_model_and_follow_to_its_samples(browser: webdriver.C
     before = column(browser, "models", 1)
     assert len(before) == len(MADE.held)
 
-    sort_by(browser, "models", 6)
+    sort_by(browser, "models", 6, "ascending")
     sizes = [float(text) for text in column(browser, "models", 6)]
     assert sizes == sorted(sizes) and column(browser, "models", 1) != before
-    heading = browser.find_element(By.CSS_SELECTOR, "#models thead th:nth-child(6)")
-    assert heading.get_attribute("aria-sort") == "ascending"
-    sort_by(browser, "models", 6)
+    sort_by(browser, "models", 6, "descending")
     assert [float(text) for text in column(browser, "models", 6)] == sizes[::-1]
 
     field(browser, "models", "Search").send_keys("mobilenetv2")
@@ -103,7 +107,7 @@ def test_the_fastest_published_model_above_70_on_a_phone(browser: webdriver.Chro
     Select(field(browser, "choose", "Device")).select_by_visible_text("kirin970")
     Select(field(browser, "choose", "From")).select_by_visible_text("published")
     field(browser, "choose", "Top-1").send_keys("70")
-    sort_by(browser, "choose", 5)
+    sort_by(browser, "choose", 5, "ascending")
     first = [column(browser, "choose", number)[0] for number in (1, 2, 3, 4, 5)]
     assert first[:3] == ["kirin970", "mobilenetv1", "quant"]
     assert first[3].startswith("70.18%") and first[4].startswith("15.1206")
@@ -112,7 +116,7 @@ def test_the_fastest_published_model_above_70_on_a_phone(browser: webdriver.Chro
 
 def test_keys_alone_sort_a_table(browser: webdriver.Chrome, site: Path) -> None:
     browser.get((site / "models.html").as_uri())
-    browser.find_element(By.CSS_SELECTOR, "#models thead th:nth-child(6) .dt-column-order").send_keys(Keys.ENTER)
+    sort_by(browser, "models", 6, "ascending", by_key=True)
     sizes = [float(text) for text in column(browser, "models", 6)]
     assert sizes == sorted(sizes)
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
