@@ -127,8 +127,16 @@ class Material:
         return self.signs[cell.job_key, cell.time]
 
     def sign_of(self, digest: str) -> str:
-        """Digests of an artifact and of everything measured of it, on whatever device."""
-        return " ".join((self.artifact_signs.get(digest, ""), *map(self.sign, self.by_artifact(digest))))
+        """A digest of an artifact and of everything measured of it, on whatever device."""
+        found = self._told.get(digest)
+        if found is None:
+            parts = (self.artifact_signs.get(digest, ""), *map(self.sign, self.by_artifact(digest)))
+            found = self._told[digest] = _digest(" ".join(parts).encode())
+        return found
+
+    @cached_property
+    def _told(self) -> dict[str, str]:
+        return {}
 
 
 def _digest(data: bytes) -> str:

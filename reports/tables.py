@@ -130,14 +130,17 @@ def brief(view: View, device: DeviceKey, *, most: int) -> Table:
     counts = _counts(tagged)
     columns = [Column("Model"), Column("MB", "right"), Column("Top-1", "right"), Column("ABI"), Column("T", "right")]
     columns += [Column("Latency (ms)"), Column("Speed-up")]
+    counted: dict[str, set[int]] = {}
+    for cell in cells:
+        counted.setdefault(cell.abi, set()).add(cell.threads_requested)
     rows = []
     for item in tagged[:most]:
         artifact = item.artifact
         found = headline(artifact)
         top1 = Text(f"{found.value:.1f}% n={found.samples}" if found else "-", published=_is_published(found))
         head: tuple[Value, ...] = (_name(item, counts[artifact.name]), Size(artifact.size_bytes), top1)
-        for abi in _abis(cells):
-            for count in sorted({c.threads_requested for c in cells if c.abi == abi}):
+        for abi in sorted(counted):
+            for count in sorted(counted[abi]):
                 latency_ = view.latency_at(artifact.digest, device, abi, count)
                 ratio = _speed_up(view, item, (device, abi, count))
                 short = Text("") if isinstance(ratio, Missing) else ratio
