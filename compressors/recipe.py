@@ -98,8 +98,7 @@ def find_recipe(name: str, beside: Path | None = None) -> Path:
     if beside is not None:
         known = {**known, **{path.stem: path for path in beside.glob("*.yaml")}}
     if name not in known:
-        close = did_you_mean(name, known)
-        detail = (close or f"known: {', '.join(sorted(known)) or 'none'}",)
+        detail = (did_you_mean(name, known) or f"none of {len(known)} known ones is called anything like it",)
         raise BadInput(f"no recipe {name!r}", detail=detail, hint="compress list, or the path of a .yaml file")
     return known[name]
 
