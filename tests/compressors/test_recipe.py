@@ -97,7 +97,7 @@ def test_settings_that_do_not_fit_say_what_would(assignment: str, said: str) -> 
     ("name", "said"),
     [
         ("mobilenetv2quant", "did you mean mobilenetv2-quant, "),
-        ("xyzzy", ", mobilenetv2, "),
+        ("xyzzy", "known ones is called anything like it"),
         ("no/such/file.yaml", "no such recipe file"),
         ("../recipes", "no recipe"),
     ],
