@@ -95,8 +95,8 @@ def told(row: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"seed": row["seed"], "target ms": row["target_ms"]}
     for name in ("found", "uniform"):
         it = row[name]
-        out[f"{name} ms"] = f"{it['median_ms']:.4f} ({it['ci95_ms'][0]:.4f} to {it['ci95_ms'][1]:.4f}) {it['verdict']}"
-        out[f"{name} off"] = f"{100 * (it['median_ms'] / row['target_ms'] - 1):+.1f} %"
+        out[f"{name} ms"] = f"{it['centre_ms']:.4f} ({it['ci95_ms'][0]:.4f} to {it['ci95_ms'][1]:.4f}) {it['verdict']}"
+        out[f"{name} off"] = f"{100 * (it['centre_ms'] / row['target_ms'] - 1):+.1f} %"
         out[f"{name} top-1 %"] = f"{it['top1']:.2f} ({it['top1_ci95'][0]:.1f} to {it['top1_ci95'][1]:.1f})"
         out[f"{name} M MACs"] = f"{it['macs'] / 1e6:.2f}"
     return out

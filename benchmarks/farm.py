@@ -19,17 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.processes import TICKS, cpu_s
 from benchmarks.report import show
 from tests.harness.farm.rig import farm
 from tests.harness.results import postgres
-
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def busy_s() -> float:

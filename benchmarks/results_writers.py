@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.processes import cpu_s
 from benchmarks.report import show
 from benchmarks.results_scale import RUNNER, repeat_of
 from devices.facts import DeviceFacts
@@ -76,7 +77,7 @@ def main() -> None:
             process.stdin.flush()
         time.sleep(given.seconds)
         stored, wall = _stored(url) - before, time.monotonic() - began
-        cpu = sum(_cpu_s(process.pid) for process in processes)
+        cpu = sum(cpu_s(process.pid) for process in processes)
         for process in processes:
             process.kill()
             process.wait()
@@ -101,11 +102,6 @@ def _stored(url: str) -> int:
         found: int = connection.execute(select(func.count(repeats.c.id))).scalar_one()
     results.close()
     return found
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

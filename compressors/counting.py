@@ -18,12 +18,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from compressors.observing import observing
 from zoo.tflite import Operator, TfliteFacts
 
 
@@ -47,25 +47,18 @@ def count(model: nn.Module, shape: Sequence[int]) -> Count:
     """
     layers: dict[str, int] = {}
 
-    def hook(name: str) -> Any:
-        def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            layers[name] = layers.get(name, 0) + _macs(module, inputs[0], output)
-
-        return record
+    def record(name: str, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        layers[name] = layers.get(name, 0) + _macs(module, inputs[0], output)
 
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
-    handles = [
-        module.register_forward_hook(hook(name)) for name, module in model.named_modules() if isinstance(module, kinds)
-    ]
+    counted = ((name, module) for name, module in model.named_modules() if isinstance(module, kinds))
     training = model.training
     try:
         model.eval()
-        with torch.no_grad(), FlopCounterMode(display=False) as dispatched:
+        with torch.no_grad(), observing(counted, record), FlopCounterMode(display=False) as dispatched:
             model(torch.zeros(tuple(shape)))
     finally:
         model.train(training)
-        for handle in handles:
-            handle.remove()
     in_layers = sum(layers.values())
     elsewhere = max(0, dispatched.get_total_flops() // 2 - in_layers)
     return Count(

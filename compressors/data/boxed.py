@@ -64,19 +64,7 @@ def open_voc(folder: Path, split: str, classes: Sequence[str], key: str) -> Boxe
             of the photo or have no area.
     """
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
-    if not listed.is_file():
-        there = sorted(path.stem for path in listed.parent.glob("*.txt")) if listed.parent.is_dir() else []
-        raise BadInput(
-            "no such list of photos",
-            where=str(listed),
-            detail=(f"lists there: {', '.join(there[:6])}",) if there else (),
-            hint=f"--set {key}=FOLDER with Annotations, ImageSets and JPEGImages in it",
-        )
-    names = [
-        line.split()[0] for line in listed.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-    ]
-    if not names:
-        raise BadInput("an empty list of photos", where=str(listed))
+    names = [line.split()[0] for line in names_in(listed, key, "Annotations, ImageSets and JPEGImages")]
     return BoxedSet(tuple(_voc_photo(folder, name, classes) for name in names), tuple(classes), folder)
 
 
@@ -187,6 +175,32 @@ def open_coco(folder: Path, split: str, key: str) -> BoxedSet:
     if not photos:
         raise BadInput("annotations of no photo", where=str(file))
     return BoxedSet(tuple(photos), classes, folder)
+
+
+def names_in(listed: Path, key: str, holds: str) -> list[str]:
+    """The lines of one of VOC's lists of photos, without empty ones.
+
+    Args:
+        listed: the list.
+        key: the recipe key that names the folder, for errors.
+        holds: what is in such a folder, for errors.
+
+    Raises:
+        BadInput: no such list (with those that are there), or nothing in it.
+    """
+    if not listed.is_file():
+        there = sorted(path.stem for path in listed.parent.glob("*.txt")) if listed.parent.is_dir() else []
+        raise BadInput(
+            "no such list of photos",
+            where=str(listed),
+            detail=(f"lists there: {', '.join(there[:6])}",) if there else (),
+            hint=f"--set {key}=FOLDER with {holds} in it",
+        )
+    lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise BadInput("an empty list of photos", where=str(listed))
+    return names
 
 
 def inside(folder: Path, name: str) -> None:

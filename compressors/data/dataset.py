@@ -82,12 +82,7 @@ class Photos:
     @cached_property
     def identity(self) -> str:
         """SHA-256 of names, labels and contents; of names, labels and sizes (``sizes:...``) beyond :data:`HASHED`."""
-        sizes = [photo.path.stat().st_size for photo in self.photos]
-        by_content = sum(sizes) <= HASHED
-        digest = hashlib.sha256()
-        for photo, size in zip(self.photos, sizes, strict=True):
-            name = photo.path.relative_to(self.where).as_posix()
-            digest.update(f"{name}\0{photo.label}\0{sha256_file(photo.path) if by_content else size}\n".encode())
+        digest, by_content = digest_of([(photo.path, f"\0{photo.label}") for photo in self.photos], self.where)
         return f"{'sha256' if by_content else 'sizes'}:{digest.hexdigest()}"
 
     def get(self, index: int) -> Pixels:
@@ -97,6 +92,21 @@ class Photos:
             BadInput: a file that is no photo, or a damaged one; its path is named.
         """
         return np.asarray(open_photo(self.photos[index].path))
+
+
+def digest_of(files: Sequence[tuple[Path, str]], where: Path) -> tuple[hashlib._Hash, bool]:
+    """SHA-256 of the names of files, what is said of each, and contents; sizes beyond :data:`HASHED`.
+
+    Returns:
+        The digest, to which more may be added, and whether the contents are in it.
+    """
+    sizes = [path.stat().st_size for path, _ in files]
+    by_content = sum(sizes) <= HASHED
+    digest = hashlib.sha256()
+    for (path, says), size in zip(files, sizes, strict=True):
+        name = path.relative_to(where).as_posix()
+        digest.update(f"{name}{says}\0{sha256_file(path) if by_content else size}\n".encode())
+    return digest, by_content
 
 
 class Whole(Dataset, Protocol):

@@ -6,7 +6,6 @@ calibrated on by the same code. Their ``labels`` only say how a set is divided e
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,38 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.data.boxed import Boxed, BoxedSet
-from compressors.data.dataset import HASHED, Pixels
+from compressors.data.dataset import Pixels, Whole, digest_of
 from compressors.data.photos import MOST_PIXELS, open_photo
 from compressors.data.scenes import ItemScenes, ShapeScenes
 from compressors.dense.masks import IGNORED
 from compressors.dense.precision import Truth
 from pocketzoo.errors import BadInput
-from pocketzoo.files import sha256_file
 
 Target = Truth | Pixels
 KEPT = 1 << 29  # bytes of made scenes that are kept: each is needed in every epoch
 
 
 @runtime_checkable
-class Scenes(Protocol):
-    """A data set whose images come with boxes (:class:`Truth`) or masks (H, W) of classes."""
+class Scenes(Whole, Protocol):
+    """A data set whose images (H, W, 3) come with boxes (:class:`Truth`) or masks (H, W) of classes.
 
-    where: Path
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Their names, in the order of their labels."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,) zeros: what is in an image, its scene says."""
-
-    @property
-    def identity(self) -> str:
-        """Says which data this is, wherever it lies."""
-
-    def get(self, index: int) -> Pixels:
-        """An image (H, W, 3)."""
+    Its ``labels`` are (N,) zeros: what is in an image, its scene says.
+    """
 
     def scene(self, index: int) -> tuple[Pixels, Target]:
         """An image (H, W, 3) and its boxes in pixels, or its mask (H, W)."""
@@ -111,8 +95,8 @@ class BoxedPhotos:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of names, contents (sizes beyond :data:`HASHED`) and boxes."""
-        digest = _hashed([photo.path for photo in self.photos], self.where)
+        """SHA-256 of names, contents (sizes where they are too many) and boxes."""
+        digest, _ = digest_of([(photo.path, "") for photo in self.photos], self.where)
         for photo in self.photos:
             for values in (photo.truth.boxes, photo.truth.labels, photo.truth.ignored):
                 digest.update(np.ascontiguousarray(values).data)
@@ -160,8 +144,8 @@ class MaskedPhotos:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 of names, contents (sizes beyond :data:`HASHED`) and the classes."""
-        digest = _hashed([path for pair in self.photos for path in pair], self.where)
+        """SHA-256 of names, contents (sizes where they are too many) and the classes."""
+        digest, _ = digest_of([(path, "") for pair in self.photos for path in pair], self.where)
         digest.update(repr(self.meaning).encode())
         return f"sha256:{digest.hexdigest()}"
 
@@ -222,13 +206,3 @@ def open_mask(path: Path) -> Pixels:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise BadInput("a mask that cannot be decoded", where=str(path), detail=(str(error)[:200],)) from error
-
-
-def _hashed(paths: Sequence[Path], where: Path) -> hashlib._Hash:
-    sizes = [path.stat().st_size for path in paths]
-    by_content = sum(sizes) <= HASHED
-    digest = hashlib.sha256()
-    for path, size in zip(paths, sizes, strict=True):
-        name = path.relative_to(where).as_posix()
-        digest.update(f"{name}\0{sha256_file(path) if by_content else size}\n".encode())
-    return digest

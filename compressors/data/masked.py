@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compressors.data.boxed import VOC_CLASSES, inside
+from compressors.data.boxed import VOC_CLASSES, inside, names_in
 from compressors.data.dense import MaskedPhotos
 from compressors.data.scenes import BACKGROUND
 from compressors.dense.masks import IGNORED
@@ -75,27 +75,14 @@ def open_pascal(folder: Path, split: str, classes: Sequence[str], key: str) -> M
     """
     inside(folder, split)
     listed = folder / "ImageSets" / "Segmentation" / f"{split}.txt"
-    if not listed.is_file():
-        there = sorted(path.stem for path in listed.parent.glob("*.txt")) if listed.parent.is_dir() else []
-        raise BadInput(
-            "no such list of photos",
-            where=str(listed),
-            detail=(f"lists there: {', '.join(there[:6])}",) if there else (),
-            hint=f"--set {key}=FOLDER with ImageSets/Segmentation, JPEGImages and SegmentationClass in it",
-        )
     pairs = []
-    for line in listed.read_text(encoding="utf-8", errors="replace").splitlines():
-        name = line.strip()
-        if not name:
-            continue
+    for name in names_in(listed, key, "ImageSets/Segmentation, JPEGImages and SegmentationClass"):
         inside(folder, name)
         photo, mask = folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClass" / f"{name}.png"
         for file in (photo, mask):
             if not file.is_file():
                 raise BadInput("a photo of the list, or its mask, is not there", where=str(file))
         pairs.append((photo, mask))
-    if not pairs:
-        raise BadInput("an empty list of photos", where=str(listed))
     meaning = [number if number < len(classes) else -1 for number in range(256)]
     meaning[IGNORED] = IGNORED
     return MaskedPhotos(tuple(pairs), tuple(classes), tuple(meaning), folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from harness.commands.farm_options import scheduler_options
 from pocketzoo import command
 from zoo.commands.signing import chosen_trust, trust_options
 
@@ -113,16 +114,7 @@ def worker(
 
 
 @farm.command()
-@click.option(
-    "--farm",
-    "address",
-    default="tcp://127.0.0.1:8786",
-    show_default=True,
-    envvar="POCKETZOO_FARM",
-    metavar="URL",
-    help="The scheduler; default: $POCKETZOO_FARM.",
-)
-@click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
+@scheduler_options
 @command.reporting_options
 def status(address: str, certs: str | None, as_json: bool) -> None:
     """Show hosts, devices, who has them, and the queue."""
@@ -140,16 +132,7 @@ def status(address: str, certs: str | None, as_json: bool) -> None:
 
 @farm.command()
 @click.argument("campaign")
-@click.option(
-    "--farm",
-    "address",
-    default="tcp://127.0.0.1:8786",
-    show_default=True,
-    envvar="POCKETZOO_FARM",
-    metavar="URL",
-    help="The scheduler; default: $POCKETZOO_FARM.",
-)
-@click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
+@scheduler_options
 @command.reporting_options
 def cancel(campaign: str, address: str, certs: str | None, as_json: bool) -> None:
     """Take what CAMPAIGN (or a recipe that is trained) still has in the queue out of it; what is measured is kept."""

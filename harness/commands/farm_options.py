@@ -30,10 +30,27 @@ def farm_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+CERTS = click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS.")
+
+
+def scheduler_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--farm`` and ``--certs`` of a command that looks at a farm or changes what is in its queue."""
+    address = click.option(
+        "--farm",
+        "address",
+        default="tcp://127.0.0.1:8786",
+        show_default=True,
+        envvar="POCKETZOO_FARM",
+        metavar="URL",
+        help="The scheduler; default: $POCKETZOO_FARM.",
+    )
+    return address(CERTS(function))
+
+
 def watching_options() -> list[Callable[..., Any]]:
     """The options of whoever watches a farm."""
     return [
-        click.option("--certs", metavar="DIR", help="Certificates of this machine; default: $POCKETZOO_FARM_CERTS."),
+        CERTS,
         click.option(
             "--wait", type=click.FloatRange(0, 86400 * 30), default=0.0, metavar="S",
             help="Wait so long for a device that nobody offers.  [default: 0, it is an error]",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.compressors.small_sets import write_idx
 from tests.harness.farm.rig import bare_farm
+from tests.processes import runs
 from zoo.store import Store
 
 RECIPE = """\
@@ -37,7 +37,7 @@ def test_a_training_ends_with_its_host_and_another_host_ends_the_job(
     def trains(*others: int) -> int:
         def found() -> int | None:
             running = {int(path.stem) for path in held.glob("*.trains")} - set(others)
-            return next((pid for pid in running if _runs(pid)), None)
+            return next((pid for pid in running if runs(pid)), None)
 
         pid: int = rig.until(found, "a training")
         return pid
@@ -54,12 +54,12 @@ def test_a_training_ends_with_its_host_and_another_host_ends_the_job(
         first = trains()
         assert rig.waiting() == [("compress", "tiny.yaml")]
         rig.kill("one")
-        rig.until(lambda: not _runs(first), "the training to end with its host")
+        rig.until(lambda: not runs(first), "the training to end with its host")
         rig.host("two", options=("--cpu", "1"))
         second = trains(first)
         cancelled = rig.command("harness", "farm", "cancel", "tiny.yaml", "--farm", rig.address)
         assert cancelled.returncode == 0, cancelled.stderr
-        rig.until(lambda: not _runs(second), "the cancelled training to end")
+        rig.until(lambda: not runs(second), "the cancelled training to end")
         assert rig.ended("watching") == 1, rig.said("watching")
         rig.client("again", *argv[1:], program="compress")
         third = trains(first, second)
@@ -68,7 +68,7 @@ def test_a_training_ends_with_its_host_and_another_host_ends_the_job(
         rig.client("at last", *argv[1:], "--json", program="compress", printed="printed.json")
         rig.until(lambda: "1 job" in rig.said("at last"), "the last client to have sent its job")
         assert rig.waiting() == [("compress", "tiny.yaml")]
-        assert _runs(third)
+        assert runs(third)
         (held / "hold").unlink()
         assert rig.ended("at last") == 0, rig.said("at last")
     (job,) = json.loads((tmp_path / "printed.json").read_text())
@@ -78,11 +78,3 @@ def test_a_training_ends_with_its_host_and_another_host_ends_the_job(
     pulled = rig.command("zoo", "pull", "tiny")
     assert pulled.returncode == 0, pulled.stderr
     assert Store(tmp_path / "home-client" / "zoo").get("tiny").artifact.digest == model["digest"]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False

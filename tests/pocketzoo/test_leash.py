@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pocketzoo.farm.leash import run_leashed
+from tests.processes import runs
 
 # Starts another process, says the numbers of both, and waits; with "deaf" neither hears SIGTERM.
 CHILD = """
@@ -35,7 +35,7 @@ with open("/dev/null", "wb") as nothing:
 def test_a_killed_parent_takes_child_and_grandchild_along(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, "-c", CHILD, str(tmp_path / "pids"), "hears"])
     pids = _pids(tmp_path / "pids")
-    assert all(_runs(pid) for pid in pids)
+    assert all(runs(pid) for pid in pids)
     parent.send_signal(signal.SIGKILL)
     parent.wait(30)
     _until_gone(pids)
@@ -79,17 +79,8 @@ def _pids(file: Path) -> list[int]:
     return [int(text) for text in file.read_text().split()]
 
 
-def _runs(pid: int) -> bool:
-    """Whether a process is there; one that nobody has reaped yet is not."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
 def _until_gone(pids: list[int]) -> None:
     end = time.monotonic() + 120
-    while any(_runs(pid) for pid in pids):
+    while any(runs(pid) for pid in pids):
         assert time.monotonic() < end, f"still there: {pids}"
         time.sleep(0.02)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.distil_section import FspPair, Losses
+from compressors.observing import observing, run_on_zeros
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.names import did_you_mean
@@ -140,19 +141,13 @@ def answers(model: nn.Module, inputs: Tensor, pairs: Sequence[Sequence[str]]) ->
 def _watched(model: nn.Module, names: set[str]) -> Iterator[dict[str, Tensor]]:
     """Collects what layers answer."""
     seen: dict[str, Tensor] = {}
-    handles = []
-    for name in names:
 
-        def keep(_module: nn.Module, _taken: Any, given: Any, name: str = name) -> None:
-            # A copy where the next layer works in place; a view of it would be changed under our hands.
-            seen[name] = given.clone() if isinstance(given, Tensor) else given
+    def keep(name: str, _module: nn.Module, _taken: Any, given: Any) -> None:
+        # A copy where the next layer works in place; a view of it would be changed under our hands.
+        seen[name] = given.clone() if isinstance(given, Tensor) else given
 
-        handles.append(model.get_submodule(name).register_forward_hook(keep))
-    try:
+    with observing(((name, model.get_submodule(name)) for name in names), keep):
         yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check(student: nn.Module, teacher: nn.Module, shape: Sequence[int], losses: Losses, names: tuple[str, str]) -> None:
@@ -232,21 +227,13 @@ def _check_pair(
 def _shapes(model: nn.Module, shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """Layer -> the shape of its output, where it is one tensor; the whole network's under the empty name."""
     found: dict[str, tuple[int, ...]] = {}
-    handles = []
-    for name, module in model.named_modules():
 
-        def keep(_module: nn.Module, _taken: Any, given: Any, name: str = name) -> None:
-            if isinstance(given, Tensor):
-                found[name] = tuple(given.shape)
+    def keep(name: str, _module: nn.Module, _taken: Any, given: Any) -> None:
+        if isinstance(given, Tensor):
+            found[name] = tuple(given.shape)
 
-        handles.append(module.register_forward_hook(keep))
-    model.eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(*shape, device=next(model.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with observing(model.named_modules(), keep):
+        run_on_zeros(model, shape)
     if "" not in found:
         raise WorkFailed("the network answers with more than one tensor, and a distillation compares one")
     return found

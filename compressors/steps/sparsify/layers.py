@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from compressors.observing import observing, run_on_zeros
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.names import did_you_mean
 
@@ -62,21 +62,13 @@ def sparse_layers(model: nn.Module, shape: Sequence[int], keep: Sequence[str] = 
 def executed(model: nn.Module, shape: Sequence[int]) -> dict[str, nn.Module]:
     """Convolutions and linear layers by name, in the order they run in."""
     order: dict[str, nn.Module] = {}
-    handles = []
-    for name, layer in model.named_modules():
-        if isinstance(layer, WEIGHTED):
 
-            def seen(module: nn.Module, _taken: Any, name: str = name) -> None:
-                order.setdefault(name, module)
+    def seen(name: str, module: nn.Module, _taken: Any, _given: Any) -> None:
+        order.setdefault(name, module)
 
-            handles.append(layer.register_forward_pre_hook(seen))
-    model.eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(*shape, device=next(model.parameters()).device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    weighted = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, WEIGHTED))
+    with observing(weighted, seen):
+        run_on_zeros(model, shape)
     return order
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.judging import HeldOut, training_batches
+from compressors.observing import observing
 from compressors.search import rollouts
 from compressors.search.budget import Budget, Counts
 from compressors.search.course import Course, Features, Layer, scaled_max
@@ -261,14 +262,10 @@ def _around(model: nn.Module, name: str, images: Tensor) -> tuple[Tensor, Tensor
     """What a layer takes and gives when the network sees images."""
     seen: list[Tensor] = []
 
-    def keep(_module: nn.Module, taken: Any, given: Tensor) -> None:
+    def keep(_name: str, _module: nn.Module, taken: Any, given: Tensor) -> None:
         seen.extend((taken[0].detach().clone(), given.detach().clone()))
 
-    handle = model.get_submodule(name).register_forward_hook(keep)
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(images)
-    finally:
-        handle.remove()
+    model.eval()
+    with torch.no_grad(), observing([(name, model.get_submodule(name))], keep):
+        model(images)
     return seen[0], seen[1]

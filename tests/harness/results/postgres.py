@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.processes import runs
+
 MISSING = "needs PostgreSQL's server: apt-get install postgresql"
 
 
@@ -57,7 +59,7 @@ class Server:
         for one in (pid, *map(int, children)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
-        while any(_runs(int(one)) for one in (pid, *children)):
+        while any(runs(int(one)) for one in (pid, *children)):
             time.sleep(0.02)
         for left in (lock, *self.folder.glob(".s.PGSQL.*")):  # a zombie of that number would pass for their owner
             left.unlink(missing_ok=True)
@@ -76,14 +78,6 @@ class Server:
             server_log = self.folder / "server.log"
             more = server_log.read_text() if server_log.exists() else ""
             raise RuntimeError(f"{program} {argv}: exit {done.returncode}\n{log.read_text()}\n{more}")
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @contextlib.contextmanager
