@@ -21,7 +21,7 @@ from benchmarks.study import command, with_interval
 from pocketzoo.files import write_atomically
 from pocketzoo.home import home
 
-IMAGES, EPOCHS, FINETUNE = 8_000, 3, 2
+IMAGES, EPOCHS, FINETUNE, JUDGED = 16_000, 3, 2, 600
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--width", default="1.0", help="a tenth of a millisecond measures badly on a shared machine")
     parser.add_argument("--target", default="60%")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--episodes", type=int, default=60)
+    parser.add_argument("--episodes", type=int, default=120)
     parser.add_argument("--out", type=Path, help="keep the rows here, those of other seeds beside them")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -66,7 +66,7 @@ def one(model: str, width: str, target: str, seed: int, episodes: int) -> dict[s
         print(f"by_latency: search, seed {seed}", file=sys.stderr, flush=True)
         command(
             "compress", "search", "--device", "local", "--model", model, *asked, "--protocol", "amc",
-            "--episodes", str(episodes), "--images", "300", "--batches", "5", "--seed", str(seed),
+            "--episodes", str(episodes), "--images", str(JUDGED), "--batches", "5", "--seed", str(seed),
             "--finetune-epochs", str(FINETUNE), "--out", str(found), *settings, also=(1,),
         )  # fmt: skip
     said = json.loads(report.read_text(encoding="utf-8"))

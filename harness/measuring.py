@@ -33,11 +33,13 @@ from zoo.stats import summarise
 class Rounds(Protocol):
     """What measuring needs of the results: see :class:`harness.results.Results`."""
 
-    def find(self, job_key: str) -> Measurement | None:
-        """The newest finished measurement of a job key."""
+    def find_each(self, job_keys: Sequence[str]) -> Mapping[str, Measurement]:
+        """The newest finished measurement of each job key that has one."""
 
-    def begin(self, cell: Cell, facts: DeviceFacts, runner: RunnerRecord, *, fresh: bool = False) -> Round:
-        """The round to work on."""
+    def begin_each(
+        self, wanted: Sequence[tuple[Cell, RunnerRecord]], facts: DeviceFacts, *, fresh: bool = False
+    ) -> list[Round]:
+        """The round to work on of each cell."""
 
     def append(self, round_: Round, number: int, repeat: Repeat) -> None:
         """Store one repeat; it is on disk when this returns."""
@@ -154,7 +156,7 @@ class Device:
         unique: dict[str, Task] = {}
         for task in tasks:
             unique.setdefault(task.cell.key, task)
-        live = [one for task in unique.values() if (one := self._open(task)) is not None]
+        live = self._open(list(unique.values()))
         self._tell(live)
         try:
             for one in live:
@@ -178,34 +180,42 @@ class Device:
         finally:
             self._progress.end()
 
-    def _open(self, task: Task) -> _Open | None:
-        """The round to work on; None where the cell has what is asked for."""
-        settings = self._settings
-        known = self._results.find(task.cell.key)
-        then = Known(False)
-        if known is not None:
-            then = judge_known(known, task, retry=settings.retry, fresh=settings.fresh, since=settings.since)
-        if known is not None and then.reuse:
-            self._outcome.measurements.append(known)
-            if known.time < settings.since:
-                self._outcome.reused.add(task.cell.key)
-            return None
-        if task.cell.key in settings.failed:
-            return None
-        return _Open(task, self._begin(task), then.rounds, then.why)
+    def _open(self, tasks: Sequence[Task]) -> list[_Open]:
+        """Rounds to work on, of the cells that have not what is asked for."""
+        settings, wanted = self._settings, []
+        found = self._results.find_each([task.cell.key for task in tasks])
+        for task in tasks:
+            known, then = found.get(task.cell.key), Known(False)
+            if known is not None:
+                then = judge_known(known, task, retry=settings.retry, fresh=settings.fresh, since=settings.since)
+            if known is not None and then.reuse:
+                self._outcome.measurements.append(known)
+                if known.time < settings.since:
+                    self._outcome.reused.add(task.cell.key)
+            elif task.cell.key not in settings.failed:
+                wanted.append((task, then))
+        return self._begin(wanted)
 
-    def _begin(self, task: Task) -> Round:
-        cell = task.cell
-        record = self._bench.runner_of(cell).record
-        round_ = self._results.begin(cell, self._bench.facts, record)
-        older = any((repeat.started or "") < self._settings.since for repeat in round_.done.values())
-        if self._settings.fresh and older:
-            round_ = self._results.begin(cell, self._bench.facts, record, fresh=True)
-        return round_
+    def _begin(self, wanted: Sequence[tuple[Task, Known]]) -> list[_Open]:
+        """A round of each task; what is known of it says how many there were."""
+        if not wanted:
+            return []
+        facts = self._bench.facts
+        asked = [(task.cell, self._bench.runner_of(task.cell).record) for task, _ in wanted]
+        rounds = self._results.begin_each(asked, facts)
+        if self._settings.fresh:
+            older = [number for number, round_ in enumerate(rounds) if self._older(round_)]
+            anew = self._results.begin_each([asked[number] for number in older], facts, fresh=True) if older else []
+            rounds = [dict(zip(older, anew, strict=True)).get(number, old) for number, old in enumerate(rounds)]
+        return [_Open(task, round_, then.rounds, then.why) for (task, then), round_ in zip(wanted, rounds, strict=True)]
+
+    def _older(self, round_: Round) -> bool:
+        return any((repeat.started or "") < self._settings.since for repeat in round_.done.values())
 
     def _next(self, live: Sequence[_Open]) -> list[_Open]:
         """What goes into the next block: rounds that are not over, and further rounds of cells that are not valid."""
         going = [one for one in live if not one.ended]
+        again = []
         for one in live:
             last = one.measurement
             if last is None or last.verdict.name == "failed":
@@ -213,7 +223,8 @@ class Device:
             then = judge_known(last, one.task, retry=self._settings.retry, fresh=False, since=self._settings.since)
             if not then.reuse:
                 self._outcome.measurements.remove(last)
-                going.append(_Open(one.task, self._begin(one.task), then.rounds, then.why))
+                again.append((one.task, then))
+        going += self._begin(again)
         self._tell(going)
         return going
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 
 from devices.facts import DeviceFacts
 from harness.job import Cell
@@ -24,15 +25,17 @@ class Shared:
         self._results = results
         self._lock = threading.Lock()
 
-    def find(self, job_key: str) -> Measurement | None:
-        """See :meth:`harness.results.Results.find`."""
+    def find_each(self, job_keys: Sequence[str]) -> Mapping[str, Measurement]:
+        """See :meth:`harness.results.Results.find_each`."""
         with self._lock:
-            return self._results.find(job_key)
+            return self._results.find_each(job_keys)
 
-    def begin(self, cell: Cell, facts: DeviceFacts, runner: RunnerRecord, *, fresh: bool = False) -> Round:
-        """See :meth:`harness.results.Results.begin`."""
+    def begin_each(
+        self, wanted: Sequence[tuple[Cell, RunnerRecord]], facts: DeviceFacts, *, fresh: bool = False
+    ) -> list[Round]:
+        """See :meth:`harness.results.Results.begin_each`."""
         with self._lock:
-            return self._results.begin(cell, facts, runner, fresh=fresh)
+            return self._results.begin_each(wanted, facts, fresh=fresh)
 
     def append(self, round_: Round, number: int, repeat: Repeat) -> None:
         """See :meth:`harness.results.Results.append`."""

@@ -123,10 +123,14 @@ def carry(
 
 @dataclass(frozen=True)
 class FarmOptions:
-    """How a farm is asked: this machine's certificates, how long to wait for devices (s), the cells of a turn."""
+    """How a farm is asked: this machine's certificates, the cells of a turn, and how long to wait (s).
+
+    ``wait_s`` is for devices that nobody offers, ``away_s`` for those that were offered when the campaign began.
+    """
 
     certs: str | None = None
     wait_s: float = 0.0
+    away_s: float | None = None
     turn: int | None = None
 
 
@@ -143,11 +147,12 @@ def _on_farm(
     Raises:
         Interrupted: Ctrl-C; the farm goes on without this process.
     """
-    from harness.farm.client import TURN, Watched
+    from harness.farm.client import AWAY_S, TURN, Watched
 
     watched = Watched(
         request, campaign, results, board, command.say,
-        certs=farm.certs, failed=failed, wait_s=farm.wait_s, turn=farm.turn or TURN,
+        certs=farm.certs, failed=failed, wait_s=farm.wait_s,
+        away_s=AWAY_S if farm.away_s is None else farm.away_s, turn=farm.turn or TURN,
     )  # fmt: skip
     try:
         reports = watched.carry_out()
@@ -158,7 +163,7 @@ def _on_farm(
             hint=f"harness resume {campaign.id} watches again; harness farm cancel {campaign.id} --farm {request.farm} "
             "takes it from the queue",
         ) from None
-    ended = ended_in(campaign, results.wanted(campaign.id), results, request)
+    ended = watched.settled(lambda: ended_in(campaign, results.wanted(campaign.id), results, request))
     for report in reports:
         report.outcome.measurements = [m for m in ended.values() if m.device.name == report.device]
         report.outcome.reused = {m.job_key for m in report.outcome.measurements if m.time < campaign.started}

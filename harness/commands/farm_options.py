@@ -55,6 +55,10 @@ def watching_options() -> list[Callable[..., Any]]:
             "--wait", type=click.FloatRange(0, 86400 * 30), default=0.0, metavar="S",
             help="Wait so long for a device that nobody offers.  [default: 0, it is an error]",
         ),
+        click.option(
+            "--away", type=click.FloatRange(0, 86400 * 30), default=None, metavar="S",
+            help="Wait so long for a device whose host went away meanwhile.  [default: 1800]",
+        ),
     ]  # fmt: skip
 
 

@@ -12,8 +12,11 @@ from pocketzoo import command
 @click.option("--retry-failed", is_flag=True, help="Also measure again the cells that failed.")
 @click.option("--certs", metavar="DIR", help="Of a campaign on a farm: certificates of this machine.")
 @click.option("--wait", type=float, default=0.0, metavar="S", help="Of a campaign on a farm: as for run.")
+@click.option("--away", type=float, default=None, metavar="S", help="Of a campaign on a farm: as for run.")
 @command.reporting_options
-def resume(campaign_id: str | None, retry_failed: bool, certs: str | None, wait: float, as_json: bool) -> None:
+def resume(
+    campaign_id: str | None, retry_failed: bool, certs: str | None, wait: float, away: float | None, as_json: bool
+) -> None:
     """Measure exactly what is missing of a campaign; of the last one where no ID is given.
 
     Cells whose device was lost are tried again. Cells that failed by themselves are not, unless --retry-failed.
@@ -44,4 +47,4 @@ def resume(campaign_id: str | None, retry_failed: bool, certs: str | None, wait:
     if request.farm is None:
         check_devices(request)
     command.say(f"campaign {campaign.id}")
-    carry(request, campaign, results, as_json=as_json, failed=failed, farm=FarmOptions(certs, wait))
+    carry(request, campaign, results, as_json=as_json, failed=failed, farm=FarmOptions(certs, wait, away))

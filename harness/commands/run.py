@@ -33,6 +33,7 @@ def run(
     wishes: tuple[str, ...],
     certs: str | None,
     wait: float,
+    away: float | None,
     turn: int | None,
     **flags: Any,
 ) -> None:
@@ -56,4 +57,4 @@ def run(
         request = on_farm(pinned(request, Store()), results, farm, wishes, certs, wait)
     campaign = new_campaign(results, request)
     command.say(f"campaign {campaign.id}")
-    carry(request, campaign, results, as_json=as_json, farm=FarmOptions(certs, wait, turn))
+    carry(request, campaign, results, as_json=as_json, farm=FarmOptions(certs, wait, away, turn))

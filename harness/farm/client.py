@@ -7,30 +7,38 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from harness.campaign import Report
 from harness.farm import offers as choosing
+from harness.farm.answers import Lost, Unknown, identity, text_of
 from harness.farm.records import Job, Measured, PlannedCells
-from harness.farm.seeing import LOOK_S, Seen, Tasks, offered, parse_key, queue, queued
+from harness.farm.seeing import LOOK_S, Seen, Tasks, drop, offered, parse_key, queue, queued, see
 from harness.farm.versions import check, mine
 from harness.job import Cell
 from harness.plan import Impossible
 from harness.progress import Board, Progress
 from harness.registry import Registry
 from harness.request import Request
-from harness.results import Campaign, Results
-from pocketzoo.errors import PocketzooError, WorkFailed
-from pocketzoo.farm.failure import TaskFailed, error_of
-from pocketzoo.farm.link import FarmUnavailable, ask, connected
+from harness.results import Campaign, Results, Unreachable
+from pocketzoo.errors import DeviceUnavailable, PocketzooError, WorkFailed
+from pocketzoo.farm.failure import error_of
+from pocketzoo.farm.link import FarmUnavailable, connected
 from zoo.measurement import Measurement
 
 RETURNS = 3
 """How often a turn goes back to the queue: for a lost device, for a worker that died under it, for a lost scheduler."""
 TURN = 6
 """Cells of a turn: measured interleaved, as at home; then another campaign's turn may come."""
+AWAY_S = 1800.0
+"""How long a device that nobody offers any more is waited for: a host that reboots, a phone that cools down."""
+LOOK_FOR_AWAY_S = 15.0
+DATABASE_S = 900.0
+"""How long the database is waited for."""
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -67,7 +75,8 @@ class Watched:
         told: is told what a person should know.
         certs: see :func:`pocketzoo.farm.security.security_for`.
         failed: cells that failed in this campaign and are not tried again, by job key.
-        wait_s: how long a device that nobody offers is waited for, and a scheduler that went away.
+        wait_s: how long a device that nobody offers is waited for before it begins.
+        away_s: how long one that nobody offers any more is waited for; then its cells are given up.
         turn: cells of a turn.
     """
 
@@ -82,6 +91,7 @@ class Watched:
         certs: str | None = None,
         failed: Mapping[str, Measurement] | None = None,
         wait_s: float = 0.0,
+        away_s: float = AWAY_S,
         turn: int = TURN,
     ) -> None:
         self._request = request
@@ -91,11 +101,17 @@ class Watched:
         self._certs = certs
         self._failed = dict(failed or {})
         self._wait_s = wait_s
+        self._away_s = away_s
         self._turn = turn
         self._devices = {name: _Device(Report(name), board.device(name)) for name in request.devices}
+        self._plans: dict[str, Any] = {}
         self._turns: list[_Turn] = []
+        self._gone: dict[str, float] = {}
+        self._looked = 0.0
         self._began = False
         self._scheduler = ""
+        self._before: set[str] = set()
+        self._stored: dict[str, dict[str, Cell]] = {}
         self._binaries = {f"{binary.name}/{binary.abi}": binary.sha256 for binary in Registry().in_use()}
 
     def carry_out(self) -> list[Report]:
@@ -133,20 +149,22 @@ class Watched:
         # What ran before a scheduler went away is offered again when its hosts have found the new one.
         seen = offered(client, wanted, max(self._wait_s, 60.0 if self._began else 0.0), self._told)
         self._check(seen)
-        self._began, self._turns, self._scheduler = True, [], _identity(client)
-        ended, stored = self._ended(), self._wanted()
-        futures = self._plans(client, seen)
-        while futures:
-            if client.status != "running":
-                raise FarmUnavailable("the scheduler went away")
-            done = [name for name, future in futures.items() if future.done()]
-            for name in done:
-                self._planned(name, futures.pop(name), stored.get(name, {}))
-            if done:
-                # As it stands now: the queue went on while the devices were planned.
-                self._queue(client, done, queue(client), ended)
-            else:
-                time.sleep(0.02)
+        self._began, self._turns, self._scheduler = True, [], identity(client)
+        self._before, self._stored = self._ended(), self._wanted()
+        self._plans = self._submit_plans(client, seen)
+
+    def _take_planned(self, client: Any) -> None:
+        """What devices have said by now: stored as wanted where the campaign had nothing there, and queued."""
+        done = [name for name, future in self._plans.items() if future.done()]
+        if not done:
+            return
+        for name in done:
+            self._planned(name, self._plans.pop(name), self._stored.get(name, {}))
+        new = [cell for name in done if name not in self._stored for cell in self._devices[name].cells.values()]
+        if new:
+            self.settled(lambda: self._results.want(self._campaign.id, new))
+        # The queue as it stands now: it went on while the devices were planned.
+        self._queue(client, done, queue(client), self._before)
 
     def _queue(self, client: Any, names: Sequence[str], tasks: Tasks, ended: Collection[str]) -> None:
         """Send the turns of devices that have just been planned."""
@@ -175,7 +193,7 @@ class Watched:
             if any(offer.host == host.name and offer.device in names and not offer.reason for offer in seen.offers):
                 check(mine(), host.versions, host.name)
 
-    def _plans(self, client: Any, seen: Seen) -> dict[str, Any]:
+    def _submit_plans(self, client: Any, seen: Seen) -> dict[str, Any]:
         """Have each device say which cells the request means there; the futures by device."""
         futures, waiting = {}, seen.queued()
         for name, device in self._devices.items():
@@ -193,8 +211,8 @@ class Watched:
         """Take in what a device said; ``wanted`` is what the campaign had before."""
         device = self._devices[name]
         try:
-            planned = msgspec.json.decode(_text_of(future), type=PlannedCells)
-        except _Lost as error:
+            planned = msgspec.json.decode(text_of(future), type=PlannedCells)
+        except Lost as error:
             device.report.error = error.error
             return
         if planned.error is not None:
@@ -208,7 +226,7 @@ class Watched:
     def _wanted(self) -> dict[str, dict[str, Cell]]:
         """What the campaign wants, by device and job key."""
         found: dict[str, dict[str, Cell]] = {}
-        for cell in self._results.wanted(self._campaign.id):
+        for cell in self.settled(lambda: self._results.wanted(self._campaign.id)):
             found.setdefault(cell.device, {})[cell.key] = cell
         return found
 
@@ -249,12 +267,14 @@ class Watched:
             self._turns.append(turn)
 
     def _watch(self, client: Any) -> None:
-        """Until every turn has ended."""
+        """Until every device is planned and every turn has ended."""
         asked = time.monotonic()
         there: set[str] | None = None
-        while self._turns:
+        while self._plans or self._turns:
             if client.status != "running":
                 raise FarmUnavailable("the scheduler went away")
+            self._take_planned(client)
+            self._look_for_gone(client)
             unseen = any(turn.future is None for turn in self._turns)
             if unseen and (there is None or time.monotonic() - asked > 10 * LOOK_S):
                 there = {key for key, *_ in queue(client)}
@@ -271,13 +291,64 @@ class Watched:
                     self._over(client, turn)
             time.sleep(LOOK_S / 5)
 
+    def _look_for_gone(self, client: Any) -> None:
+        """Tell of devices that nobody offers any more, and give them up when they stay away."""
+        now = time.monotonic()
+        if now - self._looked < min(LOOK_FOR_AWAY_S, self._away_s):
+            return
+        self._looked = now
+        waiting = sorted({*self._plans, *(turn.device for turn in self._turns)})
+        offers = see(client).offers
+        missing = choosing.missing(waiting, offers)
+        back = [name for name in waiting if name in self._gone and name not in missing]
+        new = [name for name in missing if name not in self._gone]
+        self._gone = {name: self._gone.get(name, now) for name in missing}
+        if back:
+            self._told(f"offered again: {some(back)}")
+        if new:
+            self._told(f"nobody offers {some(new)} any more; what is left waits for up to {self._away_s:g} s")
+        for name in missing:
+            if now - self._gone[name] >= self._away_s:
+                self._give_up_device(client, name, choosing.why_not(name, offers))
+
+    def _give_up_device(self, client: Any, name: str, why: tuple[str, ...]) -> None:
+        keys = [key for key, *_ in queue(client) if (named := parse_key(key)) and named.device == name]
+        drop(client, [key for key in keys if key.split("|")[1] == self._campaign.id])
+        self._plans.pop(name, None)
+        self._turns = [turn for turn in self._turns if turn.device != name]
+        self._gone.pop(name, None)
+        self._devices[name].report.error = DeviceUnavailable(
+            f"nobody has offered it for {self._away_s:g} s",
+            where=name,
+            detail=why,
+            hint=f"harness resume {self._campaign.id} when its host is back; --away waits longer",
+        )
+
+    def settled(self, work: Callable[[], Result]) -> Result:
+        """What needs the database, when it is there.
+
+        Raises:
+            Unreachable: it was away for longer than DATABASE_S.
+        """
+        until, told = time.monotonic() + DATABASE_S, False
+        while True:
+            try:
+                return work()
+            except Unreachable as error:
+                if time.monotonic() >= until:
+                    raise
+                if not told:
+                    self._told(f"{error.what}; the farm goes on, waiting for it")
+                told = True
+                time.sleep(LOOK_S)
+
     def _over(self, client: Any, turn: _Turn) -> None:
         device = self._devices[turn.device]
         try:
-            done = msgspec.json.decode(_text_of(turn.future), type=Measured)
-        except _Unknown:
+            done = msgspec.json.decode(text_of(turn.future), type=Measured)
+        except Unknown:
             # Dask says the same of what a person cancelled and of everything that it knew before a connection broke.
-            if client.status != "running" or _identity(client) != self._scheduler:
+            if client.status != "running" or identity(client) != self._scheduler:
                 raise
             if any(key == turn.key for key, *_ in queue(client)):
                 raise
@@ -285,7 +356,7 @@ class Watched:
                 hint = f"harness resume {self._campaign.id}"
                 device.report.error = WorkFailed("its turns were taken out of the queue", where=turn.device, hint=hint)
             return
-        except _Lost as error:
+        except Lost as error:
             if error.deaths and turn.returns < RETURNS:
                 # One of its cells may be what ends workers: from now on each is on its own.
                 turn.returns += 1
@@ -316,10 +387,10 @@ class Watched:
 
     def _ended(self) -> set[str]:
         """The job keys that this campaign has measured, or that failed in it. What is older, a turn judges."""
-        keys = {cell.key for cell in self._results.wanted(self._campaign.id)}
+        keys = {cell.key for cell in self.settled(lambda: self._results.wanted(self._campaign.id))}
         if not keys:
             return set()
-        found = self._results.latest_summaries(devices=self._request.devices)
+        found = self.settled(lambda: self._results.latest_summaries(devices=self._request.devices))
         return {m.job_key for m in found if m.job_key in keys and m.time >= self._campaign.started}
 
     def _give_up(self, turns: Iterable[_Turn], error: PocketzooError) -> None:
@@ -327,41 +398,7 @@ class Watched:
             self._devices[turn.device].report.error = error
 
 
-class _Lost(Exception):
-    """A task that ended with an error; ``deaths`` where workers died under it."""
-
-    def __init__(self, error: PocketzooError, *, deaths: bool = False) -> None:
-        super().__init__(error.what)
-        self.error = error
-        self.deaths = deaths
-
-
-class _Unknown(FarmUnavailable):
-    """The scheduler does not know a task any more."""
-
-
-def _identity(client: Any) -> str:
-    """Which scheduler it is; another one after a restart."""
-    return str(ask(client, "identity", n_workers=0)["id"])
-
-
-def _text_of(future: Any) -> str:
-    """What a task returned.
-
-    Raises:
-        _Lost: it ended with an error.
-        _Unknown: somebody took it out of the queue, or the scheduler was lost meanwhile.
-    """
-    if future.status == "finished":
-        return str(future.result(timeout=30))
-    if future.status != "error":
-        raise _Unknown("the scheduler does not know a turn of this campaign any more")
-    error = future.exception(timeout=30)
-    if isinstance(error, TaskFailed):
-        raise _Lost(error_of(error.said()))
-    if type(error).__name__ == "KilledWorker":
-        raise _Lost(
-            WorkFailed("the workers that measured it died, one after the other", hint="harness farm status"),
-            deaths=True,
-        )
-    raise _Lost(WorkFailed(f"the farm could not measure it: {type(error).__name__}: {str(error)[:300]}"))
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Names for a line of text: the first ones, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

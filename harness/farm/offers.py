@@ -120,13 +120,19 @@ class NobodyOffers(BadInput):
 
     def __init__(self, wanted: Sequence[str], offers: Sequence[Offer]) -> None:
         there = sorted(f"{offer.device} on {offer.host}" for offer in offers if offer.reason is None)
-        known = {name: [o for o in offers if o.device == name] for name in wanted}
-        why = [f"{o.device} on {o.host} is not offered: {o.reason}" for name in wanted for o in known[name] if o.reason]
+        why = [line for name in wanted for line in why_not(name, offers)]
         super().__init__(
             f"nobody offers {', '.join(wanted)}",
             detail=(*why, f"offered: {', '.join(there) if there else 'nothing'}"),
             hint="harness farm status; --wait S waits until somebody does",
         )
+
+
+def why_not(device: str, offers: Sequence[Offer]) -> tuple[str, ...]:
+    """Why the hosts that know a device do not offer it."""
+    return tuple(
+        f"{o.device} on {o.host} is not offered: {o.reason}" for o in offers if o.device == device and o.reason
+    )
 
 
 def missing(devices: Sequence[str], offers: Sequence[Offer]) -> list[str]:

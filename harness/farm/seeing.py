@@ -129,8 +129,6 @@ def cancel(client: Any, campaign: str) -> int:
     Raises:
         BadInput: nothing of that name is there.
     """
-    from distributed import Future
-
     keys = [key for key, *_ in queue(client) if (named := parse_key(key)) is not None and named.campaign == campaign]
     if not keys:
         there = sorted({named.campaign for key, *_ in queue(client) if (named := parse_key(key)) is not None})
@@ -140,8 +138,15 @@ def cancel(client: Any, campaign: str) -> int:
             detail=(close or (f"in the queue: {', '.join(there)}" if there else "the queue is empty"),),
             hint="harness farm status",
         )
-    client.cancel([Future(key, client) for key in keys], force=True)
+    drop(client, keys)
     return len(keys)
+
+
+def drop(client: Any, keys: Sequence[str]) -> None:
+    """Take tasks from the queue, whoever sent them."""
+    from distributed import Future
+
+    client.cancel([Future(key, client) for key in keys], force=True)
 
 
 def expanded(request: Request, wishes: Sequence[choosing.Wish], seen: Seen) -> Request:

@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +57,17 @@ class Spool:
         self.folder = folder if folder is not None else home() / "farm" / "spool"
         self._count = itertools.count()
         self._lock = threading.RLock()
+        self._campaigns: set[str] = set()
+
+    def knows(self, campaign: str) -> bool:
+        """Whether this database has a campaign; none is ever removed, so it is asked for each once.
+
+        Raises:
+            Unreachable: the database is away.
+        """
+        if campaign not in self._campaigns and self.results.campaign(campaign) is not None:
+            self._campaigns.add(campaign)
+        return campaign in self._campaigns
 
     def keep(self, what: _Waiting) -> None:
         """Write it to disk; it is there after a power loss when this returns."""
@@ -127,13 +138,15 @@ class Spooled:
         self._limit_s = limit_s
         self._behind = False
 
-    def find(self, job_key: str) -> Measurement | None:
-        """See :meth:`harness.results.Results.find`; waits for the database."""
-        return self.settled(lambda: self._spool.results.find(job_key))
+    def find_each(self, job_keys: Sequence[str]) -> Mapping[str, Measurement]:
+        """See :meth:`harness.results.Results.find_each`; waits for the database."""
+        return self.settled(lambda: self._spool.results.find_each(job_keys))
 
-    def begin(self, cell: Cell, facts: DeviceFacts, runner: RunnerRecord, *, fresh: bool = False) -> Round:
-        """See :meth:`harness.results.Results.begin`; waits for the database."""
-        return self.settled(lambda: self._spool.results.begin(cell, facts, runner, fresh=fresh))
+    def begin_each(
+        self, wanted: Sequence[tuple[Cell, RunnerRecord]], facts: DeviceFacts, *, fresh: bool = False
+    ) -> list[Round]:
+        """See :meth:`harness.results.Results.begin_each`; waits for the database."""
+        return self.settled(lambda: self._spool.results.begin_each(wanted, facts, fresh=fresh))
 
     def append(self, round_: Round, number: int, repeat: Repeat) -> None:
         """Store one repeat, in the database or on this disk."""

@@ -92,7 +92,7 @@ class Turns:
         self._database_s = database_s
 
     def plan(self, job: Job) -> PlannedCells:
-        """The cells of a campaign on this device; stored as wanted where the campaign has none there yet.
+        """The cells of a campaign on this device.
 
         Raises:
             TaskFailed: the device was lost, or the database is away: another host, or a later moment, may do.
@@ -151,7 +151,7 @@ class Turns:
                 where=self._host,
                 hint="let both take the time from one source (NTP)",
             )
-        if spooled.settled(lambda: self._spool.results.campaign(job.campaign)) is None:
+        if not spooled.settled(lambda: self._spool.knows(job.campaign)):
             raise BadInput(
                 f"{self._host} stores its results in another database: it knows no campaign {job.campaign}",
                 where=self._spool.results.url,
@@ -174,18 +174,10 @@ class Turns:
                             hint=f"zoo push {reference.partition('@')[0]}, on the client: models come from the remote",
                         ) from error
 
-    def _plan(self, job: Job, _bench: Bench, planned: Planned, spooled: Spooled) -> PlannedCells:
-        cells = [task.cell for task in planned.tasks]
-        results = self._spool.results
-
-        def want() -> None:
-            if not results.wanted(job.campaign, device=job.device):
-                results.want(job.campaign, cells)
-
-        spooled.settled(want)
+    def _plan(self, _job: Job, _bench: Bench, planned: Planned, _spooled: Spooled) -> PlannedCells:
         return PlannedCells(
             host=self._host,
-            cells=tuple(msgspec.to_builtins(cell) for cell in cells),
+            cells=tuple(msgspec.to_builtins(task.cell) for task in planned.tasks),
             impossible=planned.impossible,
         )
 

@@ -5,6 +5,7 @@ schema      the tables, and what each version of them brought
 migrations  Alembic, for a database that is new or older
 database    SQLite or PostgreSQL by URL: transactions, errors
 campaigns   what a campaign wants, for `harness resume`
+attempts    rounds: begun, filled with repeats, ended
 history     older rounds, and samples for what was read without them
 store       :class:`Results`, what the harness works with
 late        what waited on a disk for the database, delivered once
@@ -13,9 +14,10 @@ export      rows for CSV and Parquet
 
 from __future__ import annotations
 
+from harness.results.attempts import Round
 from harness.results.campaigns import Campaign, Wanted
 from harness.results.database import Unreachable
 from harness.results.schema import SCHEMA
-from harness.results.store import Results, Round, StoredRepeat, default_url, latest
+from harness.results.store import Results, StoredRepeat, default_url, latest
 
 __all__ = ["SCHEMA", "Campaign", "Results", "Round", "StoredRepeat", "Unreachable", "Wanted", "default_url", "latest"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from harness.results.attempts import Round
 from harness.results.records import repeat_columns
 from harness.results.schema import repeats, rounds
-from harness.results.store import Results, Round
+from harness.results.store import Results
 from zoo.measurement import Measurement, Repeat
 
 

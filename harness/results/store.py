@@ -10,20 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import func, select
 
 from devices.facts import DeviceFacts
 from harness.job import Cell
-from harness.results import campaigns, history
+from harness.results import attempts, campaigns, history
+from harness.results.attempts import Round
 from harness.results.campaigns import Campaign, State, Wanted
 from harness.results.database import Conflict, Database
 from harness.results.history import newest_rounds, repeats_of_newest
-from harness.results.records import measurement_of, repeat_columns, repeat_of, summary_text, text_of
-from harness.results.schema import newest, repeats, rounds
+from harness.results.records import measurement_of, repeat_columns, repeat_of
+from harness.results.schema import newest, rounds
 from pocketzoo.errors import WorkFailed
 from pocketzoo.home import home
 from zoo.measurement import Measurement, Repeat, RunnerRecord
@@ -32,33 +33,6 @@ from zoo.past import Past
 BEGIN_TRIES = 5
 # Rows in memory at once where a result may be larger than memory, and keys in one IN (...).
 BATCH = 500
-
-
-# The round is held while the repeat is stored, all in one round trip: a farm stores a thousand a second.
-_APPEND = (
-    insert(repeats)
-    .from_select(
-        ["round_id", "number", "record", "samples"],
-        select(
-            rounds.c.id,
-            bindparam("repeat", type_=repeats.c.number.type),
-            bindparam("record", type_=repeats.c.record.type),
-            bindparam("samples", type_=repeats.c.samples.type),
-        )
-        .where(rounds.c.id == bindparam("round"), rounds.c.state == "open")
-        .with_for_update(),
-    )
-    .execution_options(preserve_rowcount=True)
-)
-
-
-@dataclass(frozen=True)
-class Round:
-    """A round that can be gone on with: its row and the repeats that are stored, by number."""
-
-    id: int
-    number: int
-    done: dict[int, Repeat]
 
 
 @dataclass(frozen=True)
@@ -107,20 +81,12 @@ class Results:
             job_key: of the cell.
             since: only rounds with this number or a later one (:attr:`harness.results.Wanted.fresh_round`).
         """
+        return self.find_each([job_key], since=since).get(job_key)
+
+    def find_each(self, job_keys: Sequence[str], *, since: int = 0) -> dict[str, Measurement]:
+        """As :meth:`find` for several job keys; those that have no finished measurement are not in the answer."""
         with self.database.reading() as connection:
-            if connection is None:
-                return None
-            row = connection.execute(
-                select(rounds.c.id, rounds.c.job_key, rounds.c.measurement)
-                .where(rounds.c.job_key == job_key, rounds.c.state == "done", rounds.c.number >= since)
-                .order_by(rounds.c.number.desc())
-                .limit(1)
-            ).one_or_none()
-            if row is None:
-                return None
-            return msgspec.structs.replace(
-                measurement_of(row, self.url), repeats=tuple(self._repeats_of(connection, row.id).values())
-            )
+            return {} if connection is None else attempts.finished(connection, list(job_keys), since, self.url)
 
     def known(self, job_keys: Iterable[str]) -> set[str]:
         """Those of the job keys that have a finished measurement; cheap for ten thousand of them."""
@@ -146,47 +112,22 @@ class Results:
             runner: what measures it.
             fresh: leave an open round behind, with its repeats, and start the next.
         """
+        return self.begin_each([(cell, runner)], facts, fresh=fresh)[0]
+
+    def begin_each(
+        self, wanted: Sequence[tuple[Cell, RunnerRecord]], facts: DeviceFacts, *, fresh: bool = False
+    ) -> list[Round]:
+        """As :meth:`begin` for several cells of a device, in their order."""
         for _ in range(BEGIN_TRIES):
             try:
                 with self.database.writing() as connection:
-                    return self._begin(connection, cell, facts, runner, fresh=fresh)
+                    return attempts.begin(connection, wanted, facts, self.url, fresh=fresh)
             except Conflict:
+                if len(wanted) > 1:  # of one of them; whose it is shows when each is begun alone
+                    return [self.begin(cell, facts, runner, fresh=fresh) for cell, runner in wanted]
                 # The round that took the number was begun after this was asked: it is as fresh as can be.
                 fresh = False
         raise WorkFailed("other processes keep beginning this cell", where=self.url, hint="harness results")
-
-    def _begin(
-        self, connection: Connection, cell: Cell, facts: DeviceFacts, runner: RunnerRecord, *, fresh: bool
-    ) -> Round:
-        last = connection.execute(
-            select(rounds.c.id, rounds.c.number, rounds.c.state)
-            .where(rounds.c.job_key == cell.key)
-            .order_by(rounds.c.number.desc())
-            .limit(1)
-        ).one_or_none()
-        if last is not None and last.state == "open":
-            if not fresh:
-                return Round(last.id, last.number, self._repeats_of(connection, last.id))
-            still_open = (rounds.c.id == last.id) & (rounds.c.state == "open")
-            connection.execute(update(rounds).where(still_open).values(state="abandoned"))
-        number = 0 if last is None else last.number + 1
-        made = connection.execute(
-            insert(rounds)
-            .returning(rounds.c.id)
-            .values(
-                job_key=cell.key,
-                number=number,
-                state="open",
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
-                model=cell.model,
-                artifact_sha256=cell.artifact_sha256,
-                device=cell.device,
-                cell=text_of(cell),
-                facts=text_of(facts),
-                runner=text_of(runner),
-            )
-        )
-        return Round(made.scalar_one(), number, {})
 
     def append(self, round_: Round, number: int, repeat: Repeat) -> None:
         """Store one repeat; it is on disk when this returns.
@@ -201,10 +142,10 @@ class Results:
             raise WorkFailed(f"repeat {number} of this cell cannot be stored: {error}", where=self.url) from error
         try:
             with self.database.writing(one_statement=True) as connection:
-                stored = connection.execute(_APPEND, {"round": round_.id, "repeat": number, **columns}).rowcount
+                stored = attempts.append(connection, round_, number, columns)
             if not stored:  # why not is another question
                 with self.database.writing() as connection:
-                    self._check_open(connection, round_)
+                    attempts.check_open(connection, round_, self.url)
                 raise Conflict("the round was opened again meanwhile", where=self.url)
         except Conflict as error:
             raise WorkFailed(
@@ -219,44 +160,12 @@ class Results:
         Raises:
             WorkFailed: it has ended already, or ``--fresh`` in another process left it behind.
         """
-        failed = measurement.verdict.name == "failed"
-        record = summary_text(measurement)
         with self.database.writing() as connection:
-            row = self._check_open(connection, round_)
-            connection.execute(
-                update(rounds)
-                .where(rounds.c.id == round_.id)
-                .values(state="failed" if failed else "done", measurement=record)
-            )
-            mine = {"device": row.device, "model": row.model, "ended_id": round_.id}
-            connection.execute(
-                self.database.upsert(newest)
-                .values(job_key=row.job_key, **mine)
-                .on_conflict_do_update(
-                    index_elements=[newest.c.job_key], set_=mine, where=newest.c.ended_id < round_.id
-                )
-            )
-            if not failed:
-                behind = or_(newest.c.done_id.is_(None), newest.c.done_id < round_.id)
-                connection.execute(
-                    update(newest).where(newest.c.job_key == row.job_key, behind).values(done_id=round_.id)
-                )
+            attempts.finish(connection, round_, measurement, self._newest_ended, self.url)
 
-    def _check_open(self, connection: Connection, round_: Round) -> Any:
-        """The round's row, held until the transaction ends."""
-        row = connection.execute(
-            select(rounds.c.state, rounds.c.job_key, rounds.c.device, rounds.c.model)
-            .where(rounds.c.id == round_.id)
-            .with_for_update()
-        ).one_or_none()
-        state = "gone" if row is None else row.state
-        if row is None or state != "open":
-            raise WorkFailed(
-                f"round {round_.number} of this cell is {state}: another process measures the same cell",
-                where=self.url,
-                hint="harness results",
-            )
-        return row
+    @cached_property
+    def _newest_ended(self) -> Any:
+        return attempts.newest_ended(self.database.upsert(newest))
 
     # looking
 
@@ -405,12 +314,6 @@ class Results:
         """The cells of a campaign, or those of one device, in their order, each with how far it is."""
         with self.database.reading() as connection:
             return [] if connection is None else campaigns.progress(connection, campaign_id, device)
-
-    # inside
-
-    def _repeats_of(self, connection: Connection, round_id: int) -> dict[int, Repeat]:
-        query = select(repeats).where(repeats.c.round_id == round_id).order_by(repeats.c.number)
-        return {row.number: repeat_of(row, self.url) for row in connection.execute(query)}
 
 
 def latest() -> tuple[Measurement, ...]:

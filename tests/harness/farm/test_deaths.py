@@ -66,3 +66,26 @@ def test_the_client_is_killed_and_the_farm_goes_on(rig: Rig) -> None:
     assert resumed.returncode == 0, resumed.stderr
     assert len(json.loads(resumed.stdout)) == 8
     assert rig.unsound(cells=8, repeats=3) == []
+
+
+def test_a_host_that_stays_away_costs_its_cells_alone_and_they_can_be_gone_on_with(rig: Rig) -> None:
+    rig.scheduler()
+    rig.allow("two", "sim-c", 1)
+    for host, device in (("one", "sim-a"), ("two", "sim-c")):
+        rig.host(host, device)
+        rig.offers(host, 1)
+    rig.client("client", *rig.run_options("sim-a", "sim-c", threads=4), "--turn", "2", "--away", "1")
+    rig.held("two", "sim-c", 1)
+    rig.kill("two")
+    assert rig.ended("client") == 3, rig.said("client")
+    said = rig.said("client")
+    assert "nobody offers sim-c any more; what is left waits for up to 1 s" in said
+    assert "nobody has offered it for 1 s" in said
+    assert rig.waiting() == []
+    assert rig.stored() == 4 * 3 + 1
+    rig.allow("two", "sim-c", None)
+    rig.host("two", "sim-c")
+    rig.offers("two", 1)
+    resumed = rig.command("harness", "resume", "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert rig.unsound(cells=8, repeats=3) == []

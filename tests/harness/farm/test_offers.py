@@ -129,7 +129,7 @@ def test_what_waited_is_delivered_once_and_in_order(tmp_path: Path, monkeypatch:
     spooled = Spooled(spool, threading.Event(), limit_s=30)
     facts = DeviceFacts(name="local", fingerprint="a" * 64)
     runner = RunnerRecord(name="python", version="1", binary_sha256="a" * 64, runtime="r")
-    round_ = spooled.begin(cell_of(), facts, runner)
+    (round_,) = spooled.begin_each([(cell_of(), runner)], facts)
     repeats = [Repeat(samples_ns=(1000 + n,)) for n in range(4)]
     spooled.append(round_, 0, repeats[0])
     results.forgets = True

@@ -112,6 +112,43 @@ def test_fresh_leaves_an_interrupted_round_behind_and_it_can_neither_grow_nor_en
         results.finish(first, measured(cell))
 
 
+def test_several_cells_are_looked_up_and_begun_at_once_each_as_it_would_be_alone(url: str) -> None:
+    results = Results(url)
+    going, done, new = (cell_of(threads=count) for count in (1, 2, 4))
+    first = results.begin(going, FACTS, RUNNER.record)
+    results.append(first, 0, repeat_of([1]))
+    finished = store(results, done, measured(done))
+    assert results.find_each([going.key, done.key, new.key]) == {done.key: finished}
+    assert results.find_each([done.key], since=1) == {}
+    asked = [(cell, RUNNER.record) for cell in (new, going, done)]
+    begun = results.begin_each(asked, FACTS)
+    assert [(round_.number, round_.done) for round_ in begun] == [(0, {}), (0, {0: repeat_of([1])}), (1, {})]
+    assert begun[1].id == first.id
+    # Each in its place, also where some are made and some are there.
+    for round_, (cell, _) in zip(begun, asked, strict=True):
+        assert results.begin(cell, FACTS, RUNNER.record).id == round_.id
+    anew = results.begin_each(asked, FACTS, fresh=True)
+    assert [(round_.number, round_.done) for round_ in anew] == [(1, {}), (1, {}), (2, {})]
+    with pytest.raises(WorkFailed, match="is abandoned"):
+        results.append(first, 1, repeat_of([2]))
+
+
+def test_processes_that_begin_the_same_cells_at_once_get_the_same_rounds(url: str) -> None:
+    Results(url).campaigns()
+    cells = [cell_of(threads=count) for count in range(1, 9)]
+
+    def begun(number: int) -> list[int]:
+        # Some in another order: nobody holds what the other waits for, and nobody fails.
+        mine = cells if number % 2 else cells[::-1]
+        rounds = Results(url).begin_each([(cell, RUNNER.record) for cell in mine], FACTS)
+        return [round_.id for round_ in (rounds if number % 2 else rounds[::-1])]
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(begun, range(6)))
+    assert len({tuple(ids) for ids in found}) == 1
+    assert len(set(found[0])) == 8
+
+
 def test_an_ended_round_is_as_it_was_measured(url: str) -> None:
     cell = cell_of()
     results = Results(url)
