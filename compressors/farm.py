@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from pocketzoo import __version__
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput, Interrupted, PocketzooError, WorkFailed
 from pocketzoo.farm.failure import Said, error_of, failed, said_of
 from pocketzoo.farm.leash import run_leashed
@@ -53,6 +54,9 @@ class Done(Struct, frozen=True, kw_only=True):
     models: tuple[dict[str, Any], ...] = ()
     published: tuple[str, ...] = ()
     error: Said | None = None
+
+
+decodable(Job, Done)
 
 
 def argv_of(job: Job, recipe: str) -> list[str]:

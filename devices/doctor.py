@@ -14,6 +14,7 @@ from devices.facts import Conditions, DeviceFacts
 from devices.probe import contradictions
 from devices.session import open_session
 from devices.spec import DeviceSpec
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import DeviceUnavailable, PocketzooError
 
 Outcome = Literal["ok", "warn", "fail"]
@@ -28,6 +29,9 @@ class Check(Struct, frozen=True, kw_only=True):
     says: str
     advice: str | None = None
     unavailable: bool = False
+
+
+decodable(Check)
 
 
 def examine(specs: Sequence[DeviceSpec], *, asked_for: bool) -> dict[str, list[Check]]:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from pocketzoo.decodable import decodable
+
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -66,3 +68,6 @@ class Conditions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     free_bytes: int | None = None
     screen_on: bool | None = None
     unknown: dict[str, str] = {}
+
+
+decodable(ClusterFacts, DeviceFacts, Conditions)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
+
 MOST_OUTPUT = 256 << 20  # bytes of stdout or stderr of one command; beyond it the command is killed
 
 
@@ -24,6 +26,9 @@ class Completed(Struct, frozen=True, kw_only=True):
     def ok(self) -> bool:
         """Whether the exit code is 0."""
         return self.exit_code == 0
+
+
+decodable(Completed)
 
 
 class Transport(Protocol):

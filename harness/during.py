@@ -15,6 +15,7 @@ from devices.facts import Conditions
 from devices.session import Session
 from devices.transport import Completed
 from harness.outputs import MARK
+from pocketzoo.decodable import decodable
 from zoo.measurement import Evidence, Repeat
 
 WATCH_S = 0.25
@@ -24,6 +25,9 @@ count, which take longer as a rule."""
 
 class _Clocks(Struct, frozen=True):
     clocks_mhz: tuple[dict[str, float], dict[str, float]] | None = None
+
+
+decodable(_Clocks)
 
 
 def with_clocks(repeat: Repeat, done: Completed) -> Repeat:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.files import sha256_bytes
 from zoo.artifact import Format, Name, Sha256
 from zoo.measurement import Metric
@@ -76,3 +77,6 @@ class Cell(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         setting = "".join(f", {name}={value}" for name, value in self.options)
         what = "" if self.metric == "latency" else f", {self.metric}"
         return f"{self.model} on {self.device}, {self.abi}, {threads_text(self.threads)}{setting}{what}"
+
+
+decodable(Protocol, Cell)

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from devices.transport import Completed
+from pocketzoo.decodable import decodable
 from zoo.artifact import Sha256
 from zoo.measurement import OutputCheck
 
@@ -61,6 +62,9 @@ class Outputs(Struct, frozen=True, kw_only=True):
     output_sha256: Sha256
     outputs: tuple[Output, ...]
     rounds: bool = False
+
+
+decodable(Output, Outputs)
 
 
 def reported(done: Completed) -> Outputs | None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from devices import elf
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_file, write_atomically
 from pocketzoo.home import home
@@ -32,6 +33,9 @@ class Binary(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=1)]
     source: str
     added: str
+
+
+decodable(Binary)
 
 
 class Registry:

@@ -12,6 +12,7 @@ from harness.cooling import LIMIT_S
 from harness.job import Protocol
 from harness.plan import THREADS
 from harness.schedule import MOST_REPEATS
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 from zoo.measurement import Metric
 
@@ -59,6 +60,9 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def devices(self) -> tuple[str, ...]:
         """Every device that is named, once, in order."""
         return tuple(dict.fromkeys(name for group in self.groups for name in group.devices))
+
+
+decodable(Group, Request)
 
 
 def parse_share(text: str, option: str) -> float:

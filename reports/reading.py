@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from pocketzoo import __version__
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import PocketzooError
 from pocketzoo.files import sha256_bytes, write_atomically
 from pocketzoo.home import home
@@ -47,6 +48,9 @@ class _Kept(msgspec.Struct):
     version: str
     manifests: dict[str, tuple[Stamp, Artifact]] = {}
     cells: dict[str, Measurement] = {}
+
+
+decodable(_Kept)
 
 
 @dataclass

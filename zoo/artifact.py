@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from pocketzoo.decodable import decodable
+
 SCHEMA = 2
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -165,6 +167,9 @@ class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The accuracy by this metric, measured before published; None where there is none."""
         found = [entry for entry in self.accuracy if entry.metric == name]
         return min(found, key=lambda entry: entry.provenance != "measured", default=None)
+
+
+decodable(FileRecord, Quantization, TensorSpec, Accuracy, Parent, RecipeRecord, Preprocessing, Artifact)
 
 
 def encode(record: Struct) -> bytes:

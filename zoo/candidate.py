@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from zoo.artifact import Accuracy, Artifact
 from zoo.measurement import Measurement, Provenance, VerdictName
 
@@ -51,6 +52,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
     parent: str | None
     parent_name: str | None
     cells: tuple[CellFacts, ...] = ()
+
+
+decodable(CellFacts, Candidate)
 
 
 def cell_facts(measurement: Measurement) -> CellFacts:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 
 Prefer = Literal["accuracy", "latency", "size"]
@@ -59,6 +60,9 @@ class Constraints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def asks(self) -> bool:
         """Whether anything is asked for at all; to prefer something is to ask."""
         return msgspec.structs.replace(self, allow_published=False) != Constraints()
+
+
+decodable(Constraints)
 
 
 def check_constraints(wanted: Constraints) -> Constraints:

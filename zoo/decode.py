@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 from zoo import artifact, measurement
 from zoo.artifact import Artifact
@@ -20,6 +21,9 @@ Record = TypeVar("Record", Artifact, Measurement)
 class _SchemaOnly(msgspec.Struct):
     schema: int
     versions: object = None
+
+
+decodable(_SchemaOnly)
 
 
 def decode_artifact(data: bytes, where: str) -> Artifact:

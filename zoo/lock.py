@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 from pocketzoo.files import write_atomically
 from pocketzoo.names import did_you_mean
@@ -70,6 +71,9 @@ class LockFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class _SchemaOnly(Struct):
     schema: int
+
+
+decodable(Figures, Pin, LockFile, _SchemaOnly)
 
 
 def decode_lock(data: bytes, where: str) -> LockFile:

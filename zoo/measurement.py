@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from devices.facts import Conditions, DeviceFacts
+from pocketzoo.decodable import decodable
 from zoo.artifact import Name, Sha256
 
 SCHEMA = 2
@@ -181,3 +182,6 @@ class Measurement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     error: str | None = None
     metric: Metric = "latency"
     instructions: InstructionSummary | None = None
+
+
+decodable(Evidence, Verdict, RunnerRecord, Reported, Repeat, Summary, InstructionSummary, OutputCheck, Measurement)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pocketzoo.decodable import decodable
+
 
 class PastSummary(msgspec.Struct, frozen=True):
     """What a history draws of a summary, in milliseconds."""
@@ -26,3 +28,6 @@ class Past(msgspec.Struct, frozen=True):
     provenance: str
     verdict: PastVerdict
     summary: PastSummary | None = None
+
+
+decodable(PastSummary, PastVerdict, Past)

@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 from pocketzoo.files import write_atomically
 from pocketzoo.home import home
@@ -79,6 +80,9 @@ class Remotes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def in_order(self) -> tuple[RemoteConfig, ...]:
         """The default first, the others as they were added."""
         return tuple(sorted(self.remotes, key=lambda remote: remote.name != self.default))
+
+
+decodable(RemoteConfig, Remotes)
 
 
 def load_remotes() -> Remotes:

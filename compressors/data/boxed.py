@@ -18,6 +18,7 @@ import numpy as np
 
 from compressors.dense.boxes import outside
 from compressors.dense.precision import Truth
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 from pocketzoo.names import did_you_mean
 
@@ -129,6 +130,9 @@ class _Instances(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category]
+
+
+decodable(_Image, _Annotation, _Category, _Instances)
 
 
 def open_coco(folder: Path, split: str, key: str) -> BoxedSet:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from compressors.search.part_files import part_file, runs_of
 from compressors.search.parts import Geometry, Part
 from compressors.search.table import OVERHEAD, OVERHEAD_AT, Grid, Point, Predictor, grids
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from pocketzoo.files import sha256_bytes, write_atomically
 from pocketzoo.home import home
@@ -72,6 +73,9 @@ class Kept(Struct, kw_only=True, forbid_unknown_fields=True):
     spent: int = 0
     layers: dict[str, Entry] = {}
     networks: dict[str, Entry] = {}
+
+
+decodable(Entry, Kept)
 
 
 class Spent(BadInput):

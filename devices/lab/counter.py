@@ -19,6 +19,7 @@ import msgspec
 
 from devices.lab import needs, rootfs
 from devices.lab.identity import ArmAbi
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import WorkFailed
 
 PLACE = "/run/pocketzoo"  # on the device; a place that every device has in memory
@@ -44,6 +45,9 @@ class About(msgspec.Struct, frozen=True):
 
     qemu: str
     key: str
+
+
+decodable(About)
 
 
 def ensure(abi: ArmAbi, *, say: Callable[[str], None]) -> Path | None:

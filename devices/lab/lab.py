@@ -19,6 +19,7 @@ from devices.lab.identity import ArmAbi
 from devices.lab.members import MEMBERS, PREFIX, Member, described, imitating
 from devices.lab.phone_control import CONTROL, LOG, PhoneControl
 from devices.lab.state import LabState, Process, Running, Server
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 from pocketzoo.files import write_atomically
 
@@ -48,6 +49,9 @@ class Shown(Struct, frozen=True, kw_only=True):
     pid: int | None = None
     qemu_cpu: str | None = None
     log: str | None = None
+
+
+decodable(Shown)
 
 
 def up(

@@ -13,6 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
+
 Direction = Literal["in", "out"]
 # drop      the connection breaks; with `seconds`, the phone is then away for so long
 # close     the stream alone ends, as when a service on the phone crashes
@@ -68,6 +70,9 @@ class Fault(Struct, forbid_unknown_fields=True):
     def fits(self, operation: str) -> bool:
         """Whether it is meant for an operation, and may still happen."""
         return self.left and re.search(self.match, operation) is not None
+
+
+decodable(Fault)
 
 
 class Faults:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput
 
 # What a phone of today offers over adb, as far as it is spoken here.
@@ -78,6 +79,9 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
             for key in ("ro.product.name", "ro.product.model", "ro.product.device")
         )
         return f"device::{said}features={','.join(self.features)}".encode()
+
+
+decodable(Zone, Heating, Cpu, Profile)
 
 
 def load_profile(path: Path) -> Profile:

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import WorkFailed
 from pocketzoo.files import write_atomically
 from pocketzoo.home import home
@@ -60,6 +61,9 @@ class LabState(Struct, frozen=True, kw_only=True):
     wanted: tuple[str, ...] = ()
     devices: tuple[Running, ...] = ()
     adb: Server | None = None
+
+
+decodable(Process, Running, Server, LabState)
 
 
 def folder() -> Path:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from harness.plan import Impossible
 from harness.request import Request
+from pocketzoo.decodable import decodable
 from pocketzoo.farm.failure import Said
 from zoo.artifact import Sha256
 
@@ -97,3 +98,6 @@ class Measured(Struct, frozen=True, kw_only=True):
     ended: tuple[str, ...] = ()
     stored: int = 0
     error: Said | None = None
+
+
+decodable(Versions, Offer, Host, Job, PlannedCells, Measured)

@@ -24,6 +24,7 @@ from devices.facts import DeviceFacts
 from harness.job import Cell
 from harness.results import Results, Round, Unreachable
 from harness.results.late import deliver_end, deliver_repeat
+from pocketzoo.decodable import decodable
 from pocketzoo.files import write_atomically
 from pocketzoo.home import home
 from zoo.measurement import Measurement, Repeat, RunnerRecord
@@ -42,6 +43,9 @@ class _Waiting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     number: int = 0
     repeat: Repeat | None = None
     measurement: Measurement | None = None
+
+
+decodable(_Waiting)
 
 
 class Spool:

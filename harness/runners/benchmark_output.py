@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from harness.runner import RunnerFailed
+from pocketzoo.decodable import decodable
 from zoo.measurement import Reported
 
 Tool = Literal["tflite", "litert"]
@@ -72,6 +73,9 @@ class Output(Struct, frozen=True, kw_only=True):
     delegate: str | None = None
     unconsumed: tuple[str, ...] = ()
     cpus: str | None = None
+
+
+decodable(Output)
 
 
 def parse_output(text: str) -> Output:

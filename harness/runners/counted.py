@@ -13,6 +13,7 @@ from devices.transport import Completed
 from harness.job import Cell
 from harness.runner import RunnerFailed
 from harness.runners.python import AGENT, PythonRunner, document_in
+from pocketzoo.decodable import decodable
 from pocketzoo.files import sha256_bytes, sha256_file
 from zoo.measurement import Repeat, RunnerRecord
 
@@ -31,6 +32,9 @@ class _Answer(msgspec.Struct, frozen=True):
     peak_memory_bytes: int | None
     output_sha256: str
     library_sha256: str
+
+
+decodable(_Answer)
 
 
 @dataclass(frozen=True)

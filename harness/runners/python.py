@@ -15,6 +15,7 @@ from devices.transport import Completed
 from harness.job import Cell
 from harness.runner import RunnerFailed
 from harness.runners.prepared import Prepared
+from pocketzoo.decodable import decodable
 from pocketzoo.files import sha256_bytes, sha256_file
 from zoo.measurement import Repeat, RunnerRecord
 
@@ -54,6 +55,9 @@ class Answer(msgspec.Struct, frozen=True):
     peak_memory_bytes: int | None
     output_sha256: str
     library_sha256: str
+
+
+decodable(Description, Answer)
 
 
 def prepare(session: Session, facts: DeviceFacts) -> Prepared:

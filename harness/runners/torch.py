@@ -19,6 +19,7 @@ from harness.job import Cell
 from harness.runner import Runner, RunnerFailed
 from harness.runners import python
 from harness.runners.prepared import Prepared, Setting
+from pocketzoo.decodable import decodable
 from pocketzoo.files import sha256_bytes, sha256_file
 from zoo.measurement import Repeat, RunnerRecord
 
@@ -50,6 +51,9 @@ class _Answer(python.Answer, frozen=True):
 
     gpu: str | None
     ran: dict[str, str]
+
+
+decodable(Description, _Answer)
 
 
 @dataclass(frozen=True)

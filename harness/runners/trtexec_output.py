@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from harness.runner import RunnerFailed
+from pocketzoo.decodable import decodable
 
 Span = Literal["latency", "compute"]
 LONGEST_MS = 1e9
@@ -59,6 +60,9 @@ class _Query(Struct, frozen=True):
 
     latencyMs: float
     computeMs: float
+
+
+decodable(Figures, Log, _Query)
 
 
 def parse_log(text: str) -> Log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from pocketzoo.errors import BadInput, DeviceUnavailable, PocketzooError, WorkFailed
 
 
@@ -16,6 +17,9 @@ class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     where: str | None = None
     hint: str | None = None
     detail: tuple[str, ...] = ()
+
+
+decodable(Said)
 
 
 class TaskFailed(Exception):
