@@ -11,16 +11,15 @@ from typing import Any
 from benchmarks.study import Line, Study, run
 
 FLOAT, SPARSE = 6, 4  # epochs
-IMAGES, BATCH = 4_000, 64
+IMAGES, BATCH = 10_000, 64
 PARENT = "mobilenetv1-fashion"
-WAYS = {
-    "sparse50-uniform": "50 %, every layer alike",
-    "sparse75-uniform": "75 %, every layer alike",
-    "sparse90-uniform": "90 %, every layer alike",
-    "sparse95-uniform": "95 %, every layer alike",
-    "sparse90-rl": "90 %, ratios by DDPG",
-    "sparse90-rl-distil": "90 %, ratios by DDPG, the dense network teaching",
+SPARSITIES = (50, 75, 90, 95)
+RATIOS = {
+    "uniform": "every layer alike",
+    "rl": "ratios by DDPG",
+    "rl-distil": "ratios by DDPG, the dense network teaching",
 }
+WAYS = {f"sparse{zeros}-{name}": f"{zeros} %, {says}" for name, says in RATIOS.items() for zeros in SPARSITIES}
 EPISODES = 8
 EVERY = 10
 FLOAT_SETTINGS = (f"train.epochs={FLOAT}", f"train.batch={BATCH}", f"data.training.limit={IMAGES}")
