@@ -21,6 +21,9 @@ from devices.lab.members import MEMBERS
 from devices.session import open_session
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_file
+from tests.harness.conftest import SCRIPTS
+from tests.harness.farm.rig import farm
+from tests.harness.results import postgres
 
 BOARDS = [member for member in MEMBERS if member.kind == "board"]
 
@@ -163,6 +166,31 @@ def test_measured_from_end_to_end(lab: Path, tiny_tflite: Path) -> None:
     assert cell["verdict"] == "emulated"
     assert len(cell["samples_ns"][0]) == 3
     assert cell["runner"]["runtime"].startswith("tflite-runtime")
+
+
+def test_a_farm_measures_a_board_that_is_killed_and_comes_back(lab: Path, tiny_tflite: Path, tmp_path: Path) -> None:
+    with postgres.running() as server, farm(tmp_path, server.new_database(), tiny_tflite) as rig:
+        rig.scheduler()
+        argv = [str(SCRIPTS / "harness"), "farm", "worker", "--scheduler", rig.address, "--name", "bench"]
+        rig.start("bench", [*argv, "--device", "lab-board-armv7", "--check-every", "2"], str(lab))
+        rig.offers("bench", 1)
+        protocol = ["--model", "tiny", "--runs", "3", "--warmup", "1", "--threads", "1,2", "--repeats", "2", "--json"]
+        wish = ["--any", "abi=armv7,tag=emulated"]
+        rig.client("client", "run", "--farm", rig.address, *wish, *protocol, printed="cells")
+        rig.until(lambda: rig.stored() >= 1, "the first repeat")
+        board = next(one for one in state.load().devices if one.name == "lab-board-armv7")
+        os.kill(board.process.pid, signal.SIGKILL)
+        rig.until(lambda: "lab-board-armv7 is not offered" in rig.said("bench"), "the host to take it back")
+        work.up([], inventory=load_inventory(), say=print)
+        assert rig.ended("client") == 0, rig.said("client")
+        assert rig.unsound(cells=2, repeats=2) == []
+        (device,) = rig.status()["devices"]
+        cells = json.loads((tmp_path / "cells").read_text())
+    assert {(cell["device"], cell["abi"], cell["provenance"]) for cell in cells} == {
+        ("lab-board-armv7", "armv7", "emulated")
+    }
+    assert sorted(cell["threads_requested"] for cell in cells) == [1, 2]
+    assert (device["host"], device["offered"], device["abis"]) == ("bench", True, ["armv7"])
 
 
 @pytest.mark.parametrize("name", ["lab-board-armv8", "lab-board-armv7"])
