@@ -4,15 +4,19 @@
     root/KEY/...             the files
 
 A stage is made in a hidden folder and appears by rename, so Ctrl-C or a full disk leaves either a finished stage or
-none. Every reuse hashes the files again; what does not match is made anew.
+none. Every reuse hashes the files again; what does not match is made anew. Of two processes that need one stage the
+second waits for the first: a training may take hours, and its checkpoints are those of the stage.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,21 +50,32 @@ class StageCache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def run(self, stage: str, depends: Mapping[str, Any], work: Callable[[Path], Result]) -> Finished:
+    def run(
+        self,
+        stage: str,
+        depends: Mapping[str, Any],
+        work: Callable[[Path], Result],
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Finished:
         """The finished stage with this key, made by ``work`` if it is not there or is damaged.
 
         Args:
             stage: its name, part of the key.
             depends: JSON values that say all the result depends on: settings, input digests, versions, code.
             work: writes the stage's files into the folder it is given and returns its result, JSON values.
+            waiting: called where another process makes it and is waited for.
         """
-        key = self._key(stage, depends)
-        folder = self.root / key
-        found = self._read(key)
+        found = self.find(stage, depends)
         if found is not None:
             return found
+        with self.alone(stage, depends, waiting):
+            return self.find(stage, depends) or self.make(stage, depends, work)
+
+    def make(self, stage: str, depends: Mapping[str, Any], work: Callable[[Path], Result]) -> Finished:
+        """Make a stage, in the place of what is there; for whoever is :meth:`alone` with it."""
+        key = self._key(stage, depends)
+        folder = self.root / key
         damaged = folder.exists()
-        self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root, prefix=".making-", ignore_cleanup_errors=True) as temporary:
             making = Path(temporary) / "stage"
             making.mkdir()
@@ -71,14 +86,32 @@ class StageCache:
             (making / "record.json").write_bytes(record + b"\n" + sha256_bytes(record).encode())
             if damaged:
                 folder.rename(Path(temporary) / "damaged")
-            try:
-                making.rename(folder)
-            except OSError:
-                other = self._read(key)  # another run finished the same stage first: its result is as good
-                if other is None:
-                    raise
-                return other
+            making.rename(folder)
         return Finished(key, folder, files, result, made, reused=False, damaged=damaged)
+
+    @contextlib.contextmanager
+    def alone(self, stage: str, depends: Mapping[str, Any], waiting: Callable[[], None]) -> Iterator[None]:
+        """Nobody else makes this stage meanwhile; who does is waited for. See :meth:`run`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        path, mine = self.root / f".{self._key(stage, depends)}.lock", False
+        while not mine:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting()
+                    fcntl.flock(handle, fcntl.LOCK_EX)
+                # Who had it has removed the file since; only what has the name now is a lock.
+                with contextlib.suppress(FileNotFoundError):
+                    mine = os.path.samestat(os.fstat(handle), path.stat())
+                if mine:
+                    try:
+                        yield
+                    finally:
+                        path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
 
     def find(self, stage: str, depends: Mapping[str, Any]) -> Finished | None:
         """The finished stage with this key, if it is there and sound."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
@@ -361,10 +362,13 @@ class Stages:
             self.progress.begin(f"{self.recipe.name}: {name}", total)
             return work(folder)
 
+        def waiting() -> None:
+            self.progress.begin(f"{self.recipe.name}: {name}: another process does the same; waiting for it")
+
         if together:
-            done = self._together(name, depends, begin_and_work)
+            done = self._together(name, depends, begin_and_work, waiting)
         else:
-            done = processes.first(lambda: self.cache.run(name, depends, begin_and_work))
+            done = processes.first(lambda: self.cache.run(name, depends, begin_and_work, waiting))
         text = note(done.result)
         if done.damaged:
             text += " (what the cache held was damaged and is made anew)"
@@ -376,17 +380,21 @@ class Stages:
             self.reports.append(StageReport(name=name, reused=done.reused, note=text))
         return done
 
-    def _together(self, name: str, depends: dict[str, Any], work: Callable[[Path], Result]) -> Finished:
+    def _together(
+        self, name: str, depends: dict[str, Any], work: Callable[[Path], Result], waiting: Callable[[], None]
+    ) -> Finished:
         """A stage all processes take part in; the main one's result is what counts and is kept."""
         if processes.count() == 1:
-            return self.cache.run(name, depends, work)
-        finished = processes.agreed(self.cache.find(name, depends) is not None)
+            return self.cache.run(name, depends, work, waiting)
         done: Finished | None = None
-        if processes.is_main():
-            done = self.cache.run(name, depends, work)
-        elif not finished:
-            with tempfile.TemporaryDirectory() as folder:
-                work(Path(folder))
+        alone = self.cache.alone(name, depends, waiting) if processes.is_main() else contextlib.nullcontext()
+        with alone:
+            finished = processes.agreed(self.cache.find(name, depends) is not None)
+            if not finished and processes.is_main():
+                done = self.cache.make(name, depends, work)
+            elif not finished:
+                with tempfile.TemporaryDirectory() as folder:
+                    work(Path(folder))
         processes.agreed(None)  # only now is it there for all
         done = done or self.cache.find(name, depends)
         if done is None:

@@ -98,16 +98,16 @@ def sound(path: Path, record: FileRecord) -> bool:
 @contextlib.contextmanager
 def _partial(store: Store, sha256: str) -> Iterator[int]:
     """The partial file, locked; who waited for the lock finds out whether the file is still the one of that name."""
-    path = store.partial(sha256)
-    while True:
+    path, mine = store.partial(sha256), False
+    while not mine:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file), path.stat(follow_symlinks=False)):
-                    yield file
-                    return
+                mine = os.path.samestat(os.fstat(file), path.stat(follow_symlinks=False))
+            if mine:
+                yield file
         finally:
             os.close(file)
 

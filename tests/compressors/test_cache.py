@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,14 +79,41 @@ def test_a_stage_that_is_interrupted_leaves_the_others_and_nothing_half(
     assert cache.run("first", {}, maker(calls)).reused
 
 
-def test_a_stage_another_run_finished_first_is_taken(tmp_path: Path) -> None:
-    cache, calls = StageCache(tmp_path), []
+def test_a_stage_that_another_run_makes_is_waited_for_and_taken(tmp_path: Path) -> None:
+    calls: list[str] = []
+    began, waits = threading.Event(), threading.Event()
 
     def slow(folder: Path) -> dict[str, object]:
-        cache.run("s", {}, maker(calls))
+        began.set()
+        assert waits.wait(60)
         return maker(calls)(folder)
 
-    assert cache.run("s", {}, slow).reused
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: StageCache(tmp_path).run("s", {}, slow))
+        assert began.wait(60)
+        assert not StageCache(tmp_path).run("other", {}, maker(calls)).reused
+        second = pool.submit(lambda: StageCache(tmp_path).run("s", {}, maker(calls), waits.set))
+        assert (first.result(60).reused, second.result(60).reused) == (False, True)
+    assert calls == ["made", "made"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_run_that_fails_lets_the_one_that_waits_make_the_stage(tmp_path: Path) -> None:
+    calls: list[str] = []
+    began, waits = threading.Event(), threading.Event()
+
+    def fails(_folder: Path) -> dict[str, object]:
+        began.set()
+        assert waits.wait(60)
+        raise FileNotFoundError("a photo that went away")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: StageCache(tmp_path).run("s", {}, fails))
+        assert began.wait(60)
+        second = pool.submit(lambda: StageCache(tmp_path).run("s", {}, maker(calls), waits.set))
+        with pytest.raises(FileNotFoundError, match="went away"):
+            first.result(60)
+        assert not second.result(60).reused
 
 
 def test_the_code_digest_changes_with_the_code(tmp_path: Path) -> None:
