@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.cache import Finished, Result, code_digest
+from compressors.depends import ARCHITECTURE_CODE, DATA_CODE, HERE, TORCH, versions
 from compressors.distil_section import Distillation, Losses
 from compressors.judging import HeldOut
 from compressors.learning import TRAIN_CODE, budget_told, held, run_training, training_depends, training_note
-from compressors.stages import ARCHITECTURE_CODE, DATA_CODE, HERE, TORCH, WEIGHTS, Stages, versions
+from compressors.stages import WEIGHTS, Stages
 
 if TYPE_CHECKING:
     from compressors.steps.distil.objective import Objective

@@ -12,19 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from compressors import processes
 from compressors.cache import Finished, Result, code_digest
+from compressors.depends import ARCHITECTURE_CODE, DATA_CODE, HERE, QUANTIZE_CODE, QUANTIZER, TORCH, versions
 from compressors.sections import Aware, Quantize
-from compressors.stages import (
-    ARCHITECTURE_CODE,
-    DATA_CODE,
-    FILE,
-    HERE,
-    QUANTIZE_CODE,
-    QUANTIZER,
-    TORCH,
-    WEIGHTS,
-    Stages,
-    versions,
-)
+from compressors.stages import FILE, WEIGHTS, Stages
 from compressors.train_section import Train
 from pocketzoo.errors import BadInput
 from pocketzoo.files import sha256_json
@@ -118,7 +108,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
         "file": exported.files[FILE],
         "learnt": learnt.key,
         "step": step.model_dump(exclude={"qat": {"train"}}),
-        "calibration": stages.calibration_identity(),
+        "calibration": stages.calibration.identity(),
         "code": code_digest(*QUANTIZE_CODE, *DATA_CODE),
         "versions": versions(QUANTIZER),
         "gate": exact.files[FILE] if step.max_drop is not None else None,
@@ -147,7 +137,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
             step,
             {name: (low, high) for name, (low, high) in learnt.result["ranges"].items()},
             {name: model.get_submodule(name).get_parameter("weight").detach().numpy() for name in names},
-            stages.calibration_images(),
+            stages.calibration.images(),
             stages.progress.advance,
             gate,
         )
@@ -163,7 +153,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
         size = f"{result['bytes'] / 1e6:.2f} MB"
         return f"{size}, {result['learnt']} learnt ranges found in the file" if static else size
 
-    total = stages.calibration_count() if static else None
+    total = stages.calibration.count() if static else None
     done = stages.stage(f"quantize {step.scheme} as learnt", depends, work, note, total=total)
     if static:
         widened = (
@@ -171,7 +161,7 @@ def quantize_aware(stages: Stages, learnt: Finished, exported: Finished, step: Q
         )
         stages.notes.append(
             f"quantize: {step.scheme}, scales of {done.result['learnt']} activations are the learnt ranges"
-            f"{widened}; {done.result['calibrated']} that no layer reads were calibrated on {stages.calibration_told()}"
+            f"{widened}; {done.result['calibrated']} that no layer reads were calibrated on {stages.calibration.told()}"
         )
         stages.warn_of_shared_photos()
     else:

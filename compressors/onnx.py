@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from compressors.cache import Finished, Result, code_digest
 from compressors.culprit import culprit
+from compressors.depends import HERE, TORCH, versions
 from compressors.export import LARGEST_DIFFERENCE, Difference, reason_of
 from compressors.quiet import quiet
-from compressors.stages import COMPARED, HERE, TORCH, Stages, size_note, versions
+from compressors.stages import COMPARED, Stages, size_note
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from compressors import processes
 from compressors.cache import Finished, StageCache
+from compressors.depends import versions
 from compressors.distilling import distil
 from compressors.given import Given
 from compressors.inputs import Inputs, gather
@@ -22,7 +23,7 @@ from compressors.progress import Progress
 from compressors.pruning import check_file, prune
 from compressors.recipe import Loaded, Recipe, digest_of, text_of
 from compressors.sparsifying import check_zeros, sparsify, store_sparse
-from compressors.stages import FILE, StageReport, Stages, versions
+from compressors.stages import FILE, StageReport, Stages
 from compressors.taking import take
 from compressors.teacher import Teacher, gather_teachers
 from pocketzoo import __version__

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.cache import Finished, Result, code_digest
+from compressors.depends import ARCHITECTURE_CODE, DATA_CODE, HERE, TORCH, versions
 from compressors.distil_section import Losses, Soft
 from compressors.distilling import DISTIL_CODE, objective
 from compressors.judging import HeldOut, training_batches
 from compressors.learning import TRAIN_CODE, budget_told, held, run_training, training_depends, training_note
 from compressors.prune_section import Distil, Prune
-from compressors.stages import ARCHITECTURE_CODE, DATA_CODE, FILE, HERE, SPEC, TORCH, WEIGHTS, Stages, versions
+from compressors.stages import FILE, SPEC, WEIGHTS, Stages
 from pocketzoo.errors import BadInput, WorkFailed
 from pocketzoo.files import sha256_bytes, sha256_json, write_atomically
 

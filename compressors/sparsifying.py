@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from compressors.cache import Finished, Result, code_digest
+from compressors.depends import ARCHITECTURE_CODE, DATA_CODE, HERE, TORCH, versions
 from compressors.distilling import DISTIL_CODE, losses_told, objective
 from compressors.learning import TRAIN_CODE, budget_told, run_training, training_depends, training_note
 from compressors.sparsify_section import RatioSearch, Sparsify
-from compressors.stages import ARCHITECTURE_CODE, DATA_CODE, FILE, HERE, TORCH, WEIGHTS, Stages, versions
+from compressors.stages import FILE, WEIGHTS, Stages
 from pocketzoo.errors import WorkFailed
 from pocketzoo.files import sha256_json
 

@@ -13,6 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from compressors import processes
 from compressors.cache import Finished, Result, StageCache, code_digest
+from compressors.calibration import Calibration
+from compressors.depends import (
+    ARCHITECTURE_CODE,
+    CONVERTER,
+    DATA_CODE,
+    HERE,
+    QUANTIZE_CODE,
+    QUANTIZER,
+    RUNTIME,
+    TORCH,
+    versions,
+)
 from compressors.inputs import Inputs
 from compressors.progress import Progress
 from compressors.recipe import UNTRAINED, Quantize, Recipe
@@ -29,15 +41,6 @@ COMPARED = 8  # photos the exported file is compared with the network on
 FILE = "model.tflite"
 WEIGHTS = "model.safetensors"
 SPEC = "channels.json"
-HERE = Path(__file__).parent
-ARCHITECTURE_CODE = (HERE / "architectures", HERE / "checkpoint.py", HERE / "counting.py", HERE / "observing.py")
-DATA_CODE = (HERE / "data",)
-TASK_CODE = (HERE / "tasks", HERE / "dense")
-QUANTIZE_CODE = (HERE / "steps" / "quantize", HERE / "export.py")
-TORCH = ("torch", "numpy")
-CONVERTER = ("torch", "litert-torch", "litert-converter", "ai-edge-litert")
-QUANTIZER = ("ai-edge-quantizer", "ai-edge-litert", "numpy", "pillow")
-RUNTIME = ("ai-edge-litert", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ class Stages:
             "machine": platform.machine(),
         }
         if calibrates:
-            depends["calibration"] = self.calibration_identity()
+            depends["calibration"] = self.calibration.identity()
         if gate:
             depends["gate"] = [
                 built.key if built else None,
@@ -214,17 +217,17 @@ class Stages:
 
             target = folder / FILE
             if not gate:
-                quantize(made.file(FILE), target, step, self.calibration_images(), self.progress.advance)
+                quantize(made.file(FILE), target, step, self.calibration.images(), self.progress.advance)
                 return {"bytes": target.stat().st_size, "gate": None}
             told = quantize_gated(self, built, made.file(FILE), target, step)
             return {"bytes": target.stat().st_size, "gate": told}
 
-        total = self.calibration_count() if calibrates else None
+        total = self.calibration.count() if calibrates else None
         done = self.stage(f"quantize {step.scheme}", depends, work, size_note, total=total)
         granularity = "" if step.weights == "channel" else ", one scale per weight tensor"
         if calibrates:
             self.notes.append(
-                f"quantize: {step.scheme}{granularity}, {step.ranges} ranges over {self.calibration_told()}"
+                f"quantize: {step.scheme}{granularity}, {step.ranges} ranges over {self.calibration.told()}"
             )
         else:
             self.notes.append(f"quantize: {step.scheme}{granularity}")
@@ -242,56 +245,10 @@ class Stages:
                 "the accuracy is flattered"
             )
 
-    def calibration_identity(self) -> dict[str, Any]:
-        """All that decides the calibration images."""
-        section = self.recipe.data.calibration
-        return {
-            "images": self.inputs.calibration_sha256,
-            "section": section.model_dump(exclude={"folder"}) if section else None,
-            "preprocessing": self.recipe.preprocessing.model_dump(),
-            "seed": self.recipe.seed,
-        }
-
-    def calibration_count(self) -> int:
-        """How many calibration images there are."""
-        if self.inputs.calibrating is not None:
-            return len(self.inputs.calibrating.labels)
-        section = self.recipe.data.calibration
-        if section is not None and section.noise is not None:
-            return section.noise
-        return len(self.inputs.calibration) * max(1, section.crops if section else 0)
-
-    def calibration_told(self) -> str:
-        """For notes: what was calibrated on."""
-        if self.inputs.calibrating is not None:
-            return f"{self.calibration_count()} images of the training split, seed {self.recipe.seed}"
-        section = self.recipe.data.calibration
-        if section is not None and section.noise is not None:
-            return f"{section.noise} images of noise, seed {self.recipe.seed}, which are not what photos would give"
-        crops = section.crops if section else 0
-        how = f"{crops} random crops each" if crops else "the centre of each"
-        return f"{len(self.inputs.calibration)} photos, {how}, seed {self.recipe.seed}"
-
-    def calibration_images(self) -> Iterator[NDArray[np.float32]]:
-        """The calibration images as model inputs, one at a time."""
-        from compressors.data.noise import noise_images
-        from compressors.data.preprocessing import calibration_samples, centre
-
-        how, section = self.recipe.preprocessing.record(), self.recipe.data.calibration
-        if self.inputs.calibrating is not None:
-            shown = self.inputs.calibrating
-            return (centre(shown.get(index), how) for index in range(len(shown.labels)))
-        if section is None:
-            return iter(())
-        if section.noise is not None:
-            return noise_images(how, section.noise, self.recipe.seed)
-        return calibration_samples(
-            self.inputs.calibration,
-            how,
-            crops=section.crops,
-            scale=(section.scale[0], section.scale[1]),
-            seed=self.recipe.seed,
-        )
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What ranges are taken from."""
+        return Calibration(self.recipe, self.inputs)
 
     @cached_property
     def task(self) -> VisionTask:
@@ -441,16 +398,3 @@ class Stages:
 
 def size_note(result: Result) -> str:
     return f"{result['bytes'] / 1e6:.2f} MB"
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Package -> installed version."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.cache import Result, code_digest
-from compressors.stages import DATA_CODE, HERE, RUNTIME, TASK_CODE, Stages, versions
+from compressors.depends import DATA_CODE, HERE, RUNTIME, TASK_CODE, versions
+from compressors.stages import Stages
 
 if TYPE_CHECKING:
     from compressors.tasks import Judged

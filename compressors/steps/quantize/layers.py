@@ -65,7 +65,7 @@ def quantize_gated(stages: Stages, built: Finished | None, source: Path, target:
             )
     ranges = None
     if step.scheme.startswith("static"):
-        ranges = calibrate(source, step, stages.calibration_images(), stages.progress.advance)
+        ranges = calibrate(source, step, stages.calibration.images(), stages.progress.advance)
     if step.max_drop is None:
         make(source, target, step, ranges, keep_float=[nodes[name].outputs[0] for name in step.keep_float])
         check(source, target, step, kept=len(step.keep_float))
