@@ -18,7 +18,16 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, inspect, select, table
 from sqlalchemy import column as column_of
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, DisconnectionError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DisconnectionError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as QueueTimeout,
+)
 
 from harness.results.schema import SCHEMA, VERSION_TABLE, meta
 from pocketzoo.errors import BadInput, PocketzooError, WorkFailed
@@ -27,6 +36,12 @@ BUSY_S = 30.0
 CONNECT_S = 10
 PING_S = 2.0
 """A connection that was idle for longer is asked whether it lives before it is used."""
+CONNECTIONS = 4
+"""To a server, of one process: a transaction takes milliseconds, so the fifty devices of a host share them. A server
+takes a hundred where nobody said otherwise, and twenty hosts must not use them up; one that is opened for each burst
+and closed after it costs more than the transaction."""
+QUEUE_S = 120.0
+"""How long a thread waits for one of them."""
 # Which of a PostgreSQL server's advisory locks keeps two migrations apart: the first 8 bytes of sha256("pocketzoo").
 MIGRATION_LOCK = 0x79CC1D2B59513F1D
 
@@ -125,6 +140,9 @@ class Database:
             raise Conflict(f"stored already by another process: {_first_line(error)}", where=self.place) from error
         except DatabaseError as error:
             raise _told(error, self.place) from error
+        except QueueTimeout as error:
+            hint = "look at the server's load; what was measured is kept and brought again"
+            raise Unreachable("the results database does not keep up", where=self.place, hint=hint) from error
 
     def _prepare(self, *, create: bool) -> bool:
         """Whether the database has the newest schema; older ones are brought there, a missing one if ``create``."""
@@ -215,9 +233,13 @@ def _engine(url: URL, place: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    url = url.update_query_dict({"application_name": url.query.get("application_name", "pocketzoo")})
     try:
         # A campaign leaves its connection idle for as long as a repeat takes; a firewall may have dropped it by then.
-        engine = create_engine(url, use_native_hstore=False, connect_args={"connect_timeout": CONNECT_S})
+        engine = create_engine(
+            url, use_native_hstore=False, connect_args={"connect_timeout": CONNECT_S},
+            pool_size=CONNECTIONS, max_overflow=0, pool_timeout=QUEUE_S,
+        )  # fmt: skip
     except ImportError as error:
         raise BadInput(
             f"PostgreSQL needs the driver psycopg: {error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 
 from harness.results import Results
+from harness.results.database import CONNECTIONS
 from harness.results.history import newest_rounds, repeats_of_newest
 from pocketzoo.errors import BadInput, WorkFailed
 from tests.harness.cells import RUNNER, cell_of
+from tests.harness.results import postgres
 from tests.harness.results.rounds import failed, measured, sql, store
 from tests.records import FACTS, repeat_of
 from zoo.instants import instant
@@ -147,6 +150,25 @@ def test_processes_that_begin_the_same_cells_at_once_get_the_same_rounds(url: st
         found = list(pool.map(begun, range(6)))
     assert len({tuple(ids) for ids in found}) == 1
     assert len(set(found[0])) == 8
+
+
+def test_the_threads_of_a_host_share_few_connections_to_a_server(server: postgres.Server) -> None:
+    url = server.new_database()
+    results = Results(url)
+    rounds = results.begin_each([(cell_of(threads=1 + n), RUNNER.record) for n in range(24)], FACTS)
+    at_once = threading.Barrier(24)
+
+    def write(number: int) -> int:
+        at_once.wait()
+        for repeat in range(5):
+            results.append(rounds[number], repeat, repeat_of([number, repeat]))
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pocketzoo'"
+        return int(sql(url, f"{asked} AND datname = current_database()")[0][0])
+
+    with ThreadPoolExecutor(24) as pool:
+        seen = list(pool.map(write, range(24)))
+    assert sql(url, "SELECT count(*) FROM repeats")[0][0] == 24 * 5
+    assert 1 <= max(seen) <= CONNECTIONS
 
 
 def test_an_ended_round_is_as_it_was_measured(url: str) -> None:
