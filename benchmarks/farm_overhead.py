@@ -32,14 +32,15 @@ import harness.campaign
 from harness.cli import main
 from tests.harness.farm.simulated_host import PretendedHands
 
+seconds = float(sys.argv.pop(1))
+
 @contextmanager
 def pretended(request, device):
     spec = load_inventory(Path(request.inventory)).get(device)
-    with PretendedHands([device], float(sys.argv[1])).open(spec, None) as bench:
+    with PretendedHands([device], seconds).open(spec, None) as bench:
         yield bench
 
 harness.campaign.bench_on = pretended
-del sys.argv[1]
 main()
 """
 
