@@ -27,6 +27,8 @@ def scheduler(listen: str, certs: str | None, as_json: bool) -> None:
     from pocketzoo.farm.scheduler import serve
 
     needs_dask()
+    # What a queue names is looked up here, too; now, instead of while the first campaign waits.
+    import harness.farm.turns  # noqa: F401
 
     def told(address: str) -> None:
         if as_json:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from pocketzoo.farm.security import security_for
 from zoo.store import Store
 
 EXAMINED_AT_ONCE = 8
+FEW_MS = 2000
+"""Between two signs of life where a farm has up to 200 workers, by Dask's reckoning."""
+LESS_OFTEN = 4
 STOP_S = 30.0
 """How long turns may take to end their repeat when the host is stopped."""
 
@@ -152,12 +156,12 @@ class FarmHost:
         turns: Turns | None = None,
     ) -> Any:
         """A Dask worker that has joined. ``record`` goes along with every heartbeat; tasks find ``turns`` on it."""
-        from distributed.worker import DEFAULT_METRICS, Worker
+        from distributed.worker import DEFAULT_METRICS
 
         async def told(_worker: Any) -> str:
             return msgspec.json.encode(record()).decode()
 
-        worker = Worker(
+        worker = _quiet_worker()(
             self.config.address,
             nthreads=threads,
             name=name,
@@ -342,6 +346,25 @@ class _Tended:
         with contextlib.suppress(OSError, asyncio.TimeoutError, RuntimeError):
             await asyncio.wait_for(worker.close_gracefully(reason="not offered any more"), STOP_S)
         await _closed(worker)
+
+
+@cache
+def _quiet_worker() -> Any:
+    """Dask's worker; one of many says less often that it lives.
+
+    Dask lets all workers together do so 200 times a second, which is half a core where a host has fifty of them. That
+    a worker is gone shows in its connection; what its word tells beside that is who owns the device.
+    """
+    from distributed.worker import Worker
+
+    class QuietWorker(Worker):  # type: ignore[misc]
+        async def heartbeat(self) -> None:
+            await super().heartbeat()
+            beat = self.periodic_callbacks.get("heartbeat")
+            if beat is not None and beat.callback_time > FEW_MS:
+                beat.callback_time *= LESS_OFTEN
+
+    return QuietWorker
 
 
 def _teardown(stop: threading.Event) -> Any:
