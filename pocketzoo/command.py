@@ -71,8 +71,8 @@ def run(group: click.Group, name: str) -> NoReturn:
         code = outcome if isinstance(outcome, int) else 0
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader went away (`zoo list | head`). Nothing is wrong; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader went away (`zoo list | head`). Nothing is wrong.
+        _stop_printing()
         code = 0
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -87,10 +87,20 @@ def _tell(error: BaseException, argv: list[str]) -> int:
 
         traceback.print_exception(error)
     shown = as_pocketzoo_error(error)
-    if "--json" in argv:
-        print_json(shown.as_record())
+    try:
+        if "--json" in argv:
+            print_json(shown.as_record())
+        sys.stdout.flush()
+    except OSError:
+        # Nobody reads, or the disk behind it is full; that may be what went wrong in the first place.
+        _stop_printing()
     click.echo(shown.as_text(), err=True)
     return shown.exit_code
+
+
+def _stop_printing() -> None:
+    """What is left in the buffer goes nowhere, so that Python does not complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_pocketzoo_error(error: BaseException) -> PocketzooError:

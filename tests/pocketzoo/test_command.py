@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import click
 import pytest
@@ -110,3 +114,38 @@ def test_wrong_use_is_exit_2_and_points_to_help(
 
 def test_every_pocketzoo_error_knows_its_exit_code() -> None:
     assert [e.exit_code for e in (WorkFailed, BadInput, DeviceUnavailable, Interrupted)] == [1, 2, 3, 130]
+
+
+@pytest.mark.parametrize("program", ["reports published", "compress list"])
+@pytest.mark.parametrize("option", ["--json", ""])
+def test_a_full_disk_behind_the_output_is_an_error_and_no_traceback(program: str, option: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*program_argv(program), *option.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no space left on the device")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_that_nobody_reads_is_still_told_and_keeps_its_exit_code() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*program_argv("zoo show nothing"), "--json"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 2
+    assert "no model 'nothing'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def program_argv(command: str) -> list[str]:
+    name, *rest = command.split()
+    return [str(Path(sysconfig.get_path("scripts")) / name), *rest]
