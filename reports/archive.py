@@ -53,11 +53,13 @@ class OnDisk:
     Args:
         published: the zoo's file of each (job key, time).
         results: the database.
+        is_local: both are those of this machine's state, where another process finds them, too.
     """
 
-    def __init__(self, published: Mapping[tuple[str, str], Path], results: Results) -> None:
+    def __init__(self, published: Mapping[tuple[str, str], Path], results: Results, *, is_local: bool = False) -> None:
         self._published = published
         self._results = results
+        self.is_local = is_local
 
     def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
         """These cells with every raw sample, in their order.

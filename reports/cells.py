@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -143,16 +143,14 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, order=True)
-class DeviceKey:
+class DeviceKey(NamedTuple):
     """A device as reports tell devices apart: two machines that share a name differ in their fingerprint."""
 
     name: str
     fingerprint: str
 
 
-@dataclass(frozen=True, order=True)
-class Setup:
+class Setup(NamedTuple):
     """What must be equal before two latencies may be compared, besides device, ABI and threads."""
 
     runner: str

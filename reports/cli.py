@@ -41,11 +41,13 @@ def build(out: Path, kind: str, as_json: bool) -> None:
 
     Only what has changed since the last build into the same folder is made again.
     """
+    from reports import collecting
     from reports.build import KINDS
     from reports.build import build as write
     from reports.gather import gather
 
-    built = write(gather(), out, KINDS if kind == "all" else (kind,))
+    with collecting.off():
+        built = write(gather(), out, KINDS if kind == "all" else (kind,))
     if as_json:
         print_json({"out": str(out), "files": list(built.files), "cells": built.cells, "made": built.made})
         return

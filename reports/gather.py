@@ -30,6 +30,7 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
     """
     from reports.reading import entries
 
+    is_local = store is None and results is None
     results = results or Results()
     store = store or Store()
     held, published, places = [], [], {}
@@ -39,7 +40,7 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
             published.append(cell)
             places[cell.job_key, cell.time] = path
     cells = _shared([*published, *results.latest_summaries()])
-    return merge(held, cells, OnDisk(places, results), trained.load(), _curves(store))
+    return merge(held, cells, OnDisk(places, results, is_local=is_local), trained.load(), _curves(store))
 
 
 def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:

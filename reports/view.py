@@ -80,9 +80,17 @@ class View:
         """The cells shown for an artifact on a device."""
         return self._of_both.get((digest, device), [])
 
-    def says(self, *digests: str) -> str:
-        """Everything that a row about these artifacts is made from, besides its table's columns."""
-        return " ".join((self.frame, *map(self.material.sign_of, digests)))
+    def says(self, artifact: Artifact) -> str:
+        """Everything that a row about an artifact beside its parent is made from, besides what :attr:`frame` tells."""
+        found = self._said.get(artifact.digest)
+        if found is None:
+            digests = (artifact.digest, artifact.parent.digest) if artifact.parent else (artifact.digest,)
+            found = self._said[artifact.digest] = " ".join(map(self.material.sign_of, digests))
+        return found
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def frame(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -19,7 +19,7 @@ from zoo.measurement import Measurement
 from zoo.past import Past
 
 TOP = "site/"
-AT_ONCE = 128  # measurements whose samples are in memory, models whose histories are
+AT_ONCE = 64  # measurements whose samples are in memory, models whose histories are
 
 
 def build(view: View, folder: Folder) -> None:
@@ -84,9 +84,8 @@ def _models(view: View, placed: Places, folder: Folder) -> None:
     by_model: dict[str, list[Measurement]] = {}
     for cell in view.best.values():
         by_model.setdefault(cell.artifact_sha256, []).append(cell)
-    told: dict[str, tuple[Past, ...]] = {}
 
-    def page(digest: str) -> bytes:
+    def page(digest: str, told: dict[str, tuple[Past, ...]]) -> bytes:
         context = partial(models.context, material.by_digest[digest], cells_of(digest), view, placed, made, told)
         return draw(Page(placed.models[digest], "model.html", context, ""))
 
@@ -107,13 +106,14 @@ def _models(view: View, placed: Places, folder: Folder) -> None:
             _line(view, digest, placed),
         )
 
-    wanted = [d for d in material.by_digest if folder.lacks(TOP + placed.models[d], key_of_page(d))]
-    for start in range(0, len(wanted), AT_ONCE):
-        batch = wanted[start : start + AT_ONCE]
-        told.clear()
-        told.update(material.history([cell for digest in batch for cell in by_model.get(digest, ())]))
-        for digest in batch:
-            folder.write(TOP + placed.models[digest], page(digest))
+    digests = list(material.by_digest)
+
+    def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
+        batch = [digests[number] for number in numbers]
+        told = material.history([cell for digest in batch for cell in by_model.get(digest, ())])
+        return (page(digest, told) for digest in batch)
+
+    folder.add_series([(TOP + placed.models[d], key_of_page(d)) for d in digests], draw_some, AT_ONCE)
 
 
 def _line(view: View, digest: str, placed: Places) -> list[object]:
@@ -133,16 +133,19 @@ def _measurements(view: View, placed: Places, folder: Folder) -> None:
     """The page of each measurement; samples are read for those that are drawn, some at a time."""
     titles = {device: view.title(device) for device in view.devices}
     material = view.material
-    wanted = []
-    for cell in material.measurements:
-        told = (material.sign(cell), titles[device_of(cell)], *_neighbours(cell, view, placed))
-        if folder.lacks(TOP + placed.cell(cell), key_of("measurement", told)):
-            wanted.append(cell)
-    for start in range(0, len(wanted), AT_ONCE):
-        batch = wanted[start : start + AT_ONCE]
+    cells = material.measurements
+
+    def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
+        batch = [cells[number] for number in numbers]
         for cell, whole in zip(batch, material.whole(batch), strict=True):
             context = partial(measurements.context, whole, titles[device_of(whole)], placed)
-            folder.write(TOP + placed.cell(cell), draw(Page(placed.cell(cell), "measurement.html", context, "")))
+            yield draw(Page(placed.cell(cell), "measurement.html", context, ""))
+
+    files = []
+    for cell in cells:
+        told = (material.sign(cell), titles[device_of(cell)], *_neighbours(cell, view, placed))
+        files.append((TOP + placed.cell(cell), key_of("measurement", told)))
+    folder.add_series(files, draw_some, AT_ONCE)
 
 
 def _neighbours(cell: Measurement, view: View, placed: Places) -> tuple[object, ...]:

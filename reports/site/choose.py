@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from reports import figures
 from reports.cells import cell_id, device_of, marks, split_name
 from reports.compare import headline, metric_name
 from reports.numbers import ms_text, size_text
-from reports.rows import Row, Rows, standing
+from reports.rows import Rows, Standing
 from reports.site.grid import Address, Grid, Heading, Shown, leading_number
 from reports.view import View
 from zoo.measurement import Measurement
@@ -27,7 +26,7 @@ COLUMNS = (
 )
 
 
-def grid(view: View, models: Address, cells: Address, tables: Address) -> Grid:
+def grid(view: View, models: Address, cells: Address, tables: Address, odd: str = "") -> Grid:
     """Every latency, fastest first on each device.
 
     Args:
@@ -35,27 +34,32 @@ def grid(view: View, models: Address, cells: Address, tables: Address) -> Grid:
         models: from an artifact's digest to its page.
         cells: from a cell's id to its page.
         tables: from a published table's name to its page.
+        odd: a digest of the addresses of cells that do not follow from their ids.
     """
-    rows = [*_measured(view, models, cells), *_published(tables)]
+    rows = [*_measured(view, models), *_published(tables)]
     rows.sort(key=lambda row: row[0])
-    return Grid(
-        "choose", "Latency, accuracy and size of every model on every device", COLUMNS, Rows(row for _, row in rows)
-    )
+
+    def row(cell: Measurement) -> tuple[Shown, ...]:
+        return _row(view, cell, models(cell.artifact_sha256), cells)
+
+    made = Rows([about for _, about, _ in rows], [says for _, _, says in rows], row, odd)
+    return Grid("choose", "Latency, accuracy and size of every model on every device", COLUMNS, made)
 
 
 # Device, latency in ms, model, strategy, ABI, threads: the order of the rows.
 _Key = tuple[str, float, str, str, str, int]
+_Row = tuple[_Key, Measurement | Standing, str]  # order, what the row is about, what it is made from
 
 
-def _measured(view: View, models: Address, cells: Address) -> Iterator[tuple[_Key, Row[Shown]]]:
-    material = view.material
+def _measured(view: View, models: Address) -> Iterator[_Row]:
+    signs, of_model = view.material.signs, view.material.artifact_signs
+    titles = {device: view.title(device) for device in view.devices}
     for (digest, device, abi, threads), cell in view.best.items():
         if cell.summary is None:
             continue
-        title, address = view.title(device), models(digest)
-        says = f"{title} {material.artifact_signs.get(digest)} {material.sign(cell)} {address} {cells(cell_id(cell))}"
-        key = (title, cell.summary.median_ms, *split_name(cell.model), abi, threads)
-        yield key, Row(says, partial(_row, view, cell, address, cells), digest)
+        title = titles[device]
+        says = f"{title} {of_model.get(digest)} {models(digest)} {signs[cell.job_key, cell.time]}"
+        yield (title, cell.summary.median_ms, *split_name(cell.model), abi, threads), cell, says
 
 
 def _row(view: View, cell: Measurement, address: str, cells: Address) -> tuple[Shown, ...]:
@@ -108,7 +112,7 @@ def _sizes() -> dict[tuple[str, str, str], str]:
     return found
 
 
-def _published(address: Address) -> Iterator[tuple[_Key, Row[Shown]]]:
+def _published(address: Address) -> Iterator[_Row]:
     sizes = _sizes()
     for one in figures.latencies():
         size = one.size or sizes.get((one.whose, one.model, one.strategy))
@@ -127,4 +131,5 @@ def _published(address: Address) -> Iterator[tuple[_Key, Row[Shown]]]:
             Shown("published", remark=one.whose),
         )
         key = (one.device, one.ms, one.model, one.strategy, one.abi or "not told", one.threads or 0)
-        yield key, standing(row)
+        printed = Standing(row)
+        yield key, printed, printed.says

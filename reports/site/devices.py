@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any
 
 from reports import drawings, tables
-from reports.cells import DeviceKey, believable, cell_id, repeat_count, setup_of, split_name
+from reports.cells import DeviceKey, Held, believable, cell_id, repeat_count, setup_of, split_name
 from reports.folder import key_of
 from reports.numbers import ms_text
-from reports.rows import Row, Rows
+from reports.rows import Rows
 from reports.site import figures, words
 from reports.site.grid import Address, Grid, Heading, Shown, grid_of
 from reports.site.models import failed_or
@@ -189,14 +188,14 @@ def _with_links(grid: Grid, view: View, places: Places, page: str) -> Grid:
         by_name.setdefault(name, relative(address, page))
         by_name[f"{name}@{digest[:8]}"] = relative(address, page)
 
-    def linked(_: str, row: tuple[Shown, ...]) -> tuple[Shown, ...]:
+    def linked(_: Held | None, row: tuple[Shown, ...]) -> tuple[Shown, ...]:
         return (Shown(row[0].text, href=by_name.get(row[0].text, ""), order=row[0].text), *row[1:])
 
     rows: Sequence[tuple[Shown, ...]]
     if isinstance(grid.rows, Rows):
-        rows = grid.rows.map(linked, lambda digest: places.models.get(digest, ""))
+        rows = grid.rows.map(linked, says=lambda item: places.models.get(item.artifact.digest, ""))
     else:
-        rows = tuple(linked("", row) for row in grid.rows)
+        rows = tuple(linked(None, row) for row in grid.rows)
     return Grid(grid.name, f"Models on {grid.caption}", grid.columns, rows, grid.notes, grid.legend)
 
 
@@ -232,8 +231,7 @@ def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str)
         )
 
     ordered = sorted(cells, key=lambda c: (*split_name(c.model), c.artifact_sha256, c.abi, c.threads_requested))
-    says = f"{odd} {view.frame}"
-    rows = Rows(Row(f"{says} {view.material.sign(cell)}", partial(row, cell), cell.artifact_sha256) for cell in ordered)
+    rows = Rows(ordered, list(map(view.material.sign, ordered)), row, f"{odd} {view.frame}")
     return Grid("cells", "Every measurement", CELLS, rows)
 
 

@@ -103,6 +103,7 @@ def choosing(view: View, places: Places) -> Pages:
         lambda digest: places.models.get(digest, ""),
         lambda cell: places.shown.get(cell, ""),
         published_address,
+        places.odd,
     )
     long = long_table("choose.html", grid, "Choose")
     lede = (

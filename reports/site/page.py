@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from markupsafe import Markup, escape
 
 from reports.folder import key_of
-from reports.site.grid import Grid, Heading, Shown, cell_html, mark_html, numeric, order_text, wraps
+from reports.site.grid import Grid, Shown, cell_text, mark_html, numeric, order_text, seen, wraps
 from reports.site.places import relative
 from zoo.markdown import visible
 
@@ -27,7 +28,7 @@ NAV = (
     ("compare.html", "Compare"),
     ("published.html", "Published"),
 )
-SCRIPT_ROWS = 3000  # of a long table in one script; about a megabyte
+SCRIPT_CELLS = 8000  # of a long table in one script, which has at most 250 bytes or so for a cell: below 2 MB
 FURTHER = 7  # links to pages of a long table, besides the first and the last
 
 
@@ -81,14 +82,9 @@ def environment() -> Environment:
     return made
 
 
-def _visible(text: object) -> Markup:
-    return _seen(str(text))
-
-
 # The same words, checks and links stand on tens of thousands of pages.
-@lru_cache(maxsize=1 << 14)
-def _seen(text: str) -> Markup:
-    return escape(visible(text))
+def _visible(text: object) -> Markup:
+    return Markup(seen(str(text)))  # noqa: S704  escaped there
 
 
 @lru_cache(maxsize=1 << 14)
@@ -111,13 +107,23 @@ def draw(page: Page) -> bytes:
     return environment().get_template(page.template).render(context).encode()
 
 
-def _cell(cell: Shown, column: Heading) -> Markup:
-    css = " ".join([*(["right"] if column.align == "right" else []), *(["words"] if wraps(cell) else [])])
-    order = order_text(cell)
-    told = "" if order is None else f' data-order="{escape(order)}"'
+def _row(row: Sequence[Shown], right: Sequence[bool]) -> Markup:
+    drawn = []
+    for cell, is_right in zip(row, right, strict=True):
+        classes = _CLASSES[is_right, wraps(cell)]
+        order = order_text(cell)
+        told = "" if order is None else f' data-order="{seen(order)}"'
+        drawn.append(f"<td{classes}{told}>{cell_text(cell)}</td>")
     # Words of ours, numbers and what was escaped: nothing else comes into this markup.
-    classed = f' class="{css}"' if css else ""
-    return Markup(f"<td{classed}{told}>{cell_html(cell)}</td>")  # noqa: S704
+    return Markup("".join(drawn))  # noqa: S704
+
+
+_CLASSES = {
+    (False, False): "",
+    (True, False): ' class="right"',
+    (False, True): ' class="words"',
+    (True, True): ' class="right words"',
+}
 
 
 def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str, Any]:
@@ -126,10 +132,8 @@ def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str,
         {"text": column.text, "align": column.align, "filter": column.filter, "numeric": numeric(grid, position)}
         for position, column in enumerate(grid.columns)
     ]
-    rows = [
-        Markup("").join(_cell(cell, column) for cell, column in zip(row, grid.columns, strict=True))
-        for row in grid.rows
-    ]
+    right = [column.align == "right" for column in grid.columns]
+    rows = [_row(row, right) for row in grid.rows]
     return {
         **{"name": grid.name, "caption": grid.caption, "columns": columns, "rows": rows, "none": none},
         **{"notes": grid.notes, "legend": grid.legend, "many": False, "script": "", "heading": grid.caption},
@@ -167,11 +171,12 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
         return Long(lambda: part(grid, none=none or "Nothing yet."), key_of(grid, none))
     stem = address.removesuffix(".html")
     addresses = [address, *(f"{stem}-{grid.name}-{number}.html" for number in range(2, len(pieces) + 1))]
-    starts = range(0, len(grid.rows), SCRIPT_ROWS)
+    most = max(1, SCRIPT_CELLS // len(grid.columns))
+    starts = range(0, len(grid.rows), most)
     scripts = tuple(
         Script(
             f"data/{stem.replace('/', '-')}-{grid.name}-{number}.js",
-            key_of(rows := replace(grid, rows=grid.rows[start : start + SCRIPT_ROWS])),
+            key_of(rows := replace(grid, rows=grid.rows[start : start + most])),
             partial(rows_script, rows),
         )
         for number, start in enumerate(starts, 1)
@@ -222,6 +227,5 @@ def _page_links(addresses: Sequence[str], here: int) -> Iterator[tuple[str, str]
 
 def rows_script(grid: Grid) -> bytes:
     """Every row of a table as a script: pages opened from disk may not fetch, but may load scripts."""
-    rows = [[[str(cell_html(cell)), order_text(cell)] for cell in row] for row in grid.rows]
-    body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-    return f"window.pocketzooRows({json.dumps(grid.name)},{body});\n".encode()
+    rows = [[[cell_text(cell), order_text(cell)] for cell in row] for row in grid.rows]
+    return b"window.pocketzooRows(%s,%s);\n" % (msgspec.json.encode(grid.name), msgspec.json.encode(rows))
