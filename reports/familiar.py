@@ -66,19 +66,21 @@ def _latencies(view: View, abis: tuple[str, ...], devices: list[DeviceKey]) -> T
         device, digest, head = about
         return (*map(Text, head), *(view.latency_at(digest, device, abi, count) for abi in abis for count in threads))
 
+    sign_of = view.material.sign_of
     for device in devices:
-        measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
+        measured = {cell.artifact_sha256: cell.model for cell in view.ordered(device)}
         names = Counter(measured.values())
         title = view.title(device)
         for digest, name in measured.items():
             model, strategy = split_name(name)
             short = f"{model}@{digest[:8]}" if names[name] > 1 else model
             head = (title, short, strategy, HERE)
-            says = f"{head} {view.material.sign_of(digest)}"
+            says = f"{title}\x1f{short}\x1f{strategy} {sign_of(digest)}"
             rows.append(((device.name, model, strategy, "0", title, digest), (device, digest, head), says))
     order = {device.name: number for number, device in enumerate(view.devices)}
     # Devices that were measured here first, in the order of the other pages.
-    rows.sort(key=lambda item: (order.get(item[0][0], len(order)), item[0]))
+    rows.sort(key=lambda item: item[0])
+    rows.sort(key=lambda item: order.get(item[0][0], len(order)))
     drawn = Rows([about for _, about, _ in rows], [says for _, _, says in rows], ours, view.frame)
     return Table(f"Latency (ms): {', '.join(abis)}", tuple(columns), drawn)
 

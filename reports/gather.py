@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 
-import msgspec
-
-from devices.facts import DeviceFacts
 from harness.results import Results
 from pocketzoo.command import say
 from pocketzoo.errors import PocketzooError
@@ -15,7 +12,6 @@ from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
 from reports.drawings import Sensitivity, sensitivity
 from zoo.curves import kept
-from zoo.measurement import Measurement
 from zoo.store import Store
 
 
@@ -28,19 +24,20 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
         store: the zoo; default: the local one.
         results: the database; default: the local one.
     """
-    from reports.reading import entries
+    from reports.reading import read
 
     is_local = store is None and results is None
     results = results or Results()
     store = store or Store()
-    held, published, places = [], [], {}
-    for entry in entries(store, _warn):
+    found = read(store, results, _warn)
+    held, cells, places = [], [], {}
+    for entry in found.entries:
         held.append(Held(entry.artifact, entry.tags))
         for cell, path in entry.cells:
-            published.append(cell)
+            cells.append(cell)
             places[cell.job_key, cell.time] = path
-    cells = _shared([*published, *results.latest_summaries()])
-    return merge(held, cells, OnDisk(places, results, is_local=is_local), trained.load(), _curves(store))
+    cells += found.rounds
+    return merge(held, cells, OnDisk(places, results, is_local=is_local), trained.load(), _curves(store), found.signs)
 
 
 def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:
@@ -55,21 +52,6 @@ def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:
                 continue
             found[digest] = (*found.get(digest, ()), drawn)
     return found
-
-
-def _shared(cells: list[Measurement]) -> list[Measurement]:
-    """The same cells; those of one device share its facts, which are most of a cell's memory."""
-    known: dict[tuple[str, str], list[DeviceFacts]] = {}
-    return [msgspec.structs.replace(cell, device=_one_of(known, cell.device)) for cell in cells]
-
-
-def _one_of(known: dict[tuple[str, str], list[DeviceFacts]], facts: DeviceFacts) -> DeviceFacts:
-    alike = known.setdefault((facts.name, facts.fingerprint), [])
-    for one in alike:
-        if one == facts:
-            return one
-    alike.append(facts)
-    return facts
 
 
 def _warn(problem: PocketzooError) -> None:

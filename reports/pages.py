@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.published import load
 from reports import beside, documents, familiar, tables
-from reports.cells import DeviceKey, Setup, repeat_count, setup_of
+from reports.cells import DeviceKey, Setup, repeat_count
 from reports.documents import Parts
 from reports.pictures import MOST_DRAWN, Pictures
 from reports.render import markdown
@@ -256,11 +256,7 @@ def _how_measured(view: View) -> str:
         return ""
     parts = ["## How it was measured"]
     for device in view.devices:
-        cells = view.cells_of(device)
-        lines = []
-        for setup in sorted({setup_of(cell) for cell in cells}):
-            mine = [cell for cell in cells if setup_of(cell) == setup]
-            lines.append(f"- {_setup(view, device, setup, mine)}")
+        lines = [f"- {_setup(view, device, setup, mine)}" for setup, mine in view.setups(device).items()]
         parts.append(f"On {markdown.escape(view.title(device))}:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
@@ -292,9 +288,10 @@ def _again(view: View) -> str:
     """Commands that measure the same again, one per device and set-up."""
     lines = []
     for device in view.devices:
-        cells = [cell for cell in view.cells_of(device) if cell.provenance != "published"]
-        for setup in sorted({setup_of(cell) for cell in cells}):
-            lines.append(_command(device, [cell for cell in cells if setup_of(cell) == setup]))
+        for cells in view.setups(device).values():
+            ours = [cell for cell in cells if cell.provenance != "published"]
+            if ours:
+                lines.append(_command(device, ours))
     names = sorted({item.artifact.name for item in view.material.held})
     if names:
         lines.append(f"zoo pull {shlex.quote(names[0])} --to out    # the file itself; sha256sum gives its digest")

@@ -1,11 +1,11 @@
-"""The zoo as a report needs it: every manifest, and every measurement without its samples; read once, then remembered.
+"""The zoo and the results as a report needs them: manifests, and measurements without samples; read once, remembered.
 
 Ten thousand entries with their measurements are hundreds of megabytes of JSON, of which a report needs the summaries.
-What was read is kept beside the zoo's state. What a folder lists is believed as long as the folder has the inode and
+What was read is kept in the state folder. What a folder lists is believed as long as the folder has the inode and
 change time it had then, a manifest or a tag as long as its file has; a measurement has the digest of its content in its
-name. What changed less than two seconds ago is not believed (two changes within the grain of a change time leave one
-stamp), nor is a folder in which something was damaged, so that it is told every time. A missing or damaged memory costs
-a slow reading and no more.
+name, and a round of the results never changes. What changed less than two seconds ago is not believed (two changes
+within the grain of a change time leave one stamp), nor is a folder in which something was damaged, so that it is told
+every time. A missing or damaged memory costs a slow reading and no more.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from harness.results import Results
 from pocketzoo import __version__
 from pocketzoo.errors import PocketzooError
 from pocketzoo.files import sha256_bytes, write_atomically
 from pocketzoo.home import home
 from reports import collecting
+from reports.remembered import Cell, Keeper, Shared
 from zoo.artifact import Artifact
 from zoo.index import ABSENT, UNSETTLED, Stamp, stamp
 from zoo.kept import read_manifest, read_measurement
@@ -33,6 +35,7 @@ from zoo.store import Store
 
 SETTLED_NS = 2_000_000_000
 MOST_BYTES = 1 << 30
+FORMAT = "2"  # of what is remembered; another one is not read
 OnProblem = Callable[[PocketzooError], None]
 
 
@@ -42,7 +45,7 @@ class Read:
 
     artifact: Artifact
     tags: tuple[str, ...]
-    cells: tuple[tuple[Measurement, Path], ...]
+    cells: tuple[tuple[Measurement, str], ...]
 
 
 class _Manifest(msgspec.Struct, array_like=True):
@@ -65,58 +68,91 @@ class _Cells(msgspec.Struct, array_like=True):
     """The measurements of a file by the names of theirs."""
 
     at: Stamp
-    found: dict[str, Measurement]
+    found: dict[str, Cell]
 
 
 class _Kept(msgspec.Struct):
-    """What was read. Paths are relative to the zoo's root."""
+    """What was read of a zoo and a database, ``places``. ``rounds``: id, when it was begun, what it measured."""
 
-    root: str
+    places: str
     version: str
+    shared: Shared = msgspec.field(default_factory=Shared)
     names: dict[str, _Name] = {}
     cells: dict[str, _Cells] = {}
+    rounds: list[tuple[int, str, Cell]] = []
 
 
-def entries(store: Store, on_problem: OnProblem) -> Iterator[Read]:
-    """Every entry by name, then by digest.
+@dataclass(frozen=True)
+class Found:
+    """All that was read. ``rounds``: the newest of each cell of the results; ``signs``: by (job key, time)."""
+
+    entries: tuple[Read, ...]
+    rounds: tuple[Measurement, ...]
+    signs: dict[tuple[str, str], str]
+
+
+def read(store: Store, results: Results, on_problem: OnProblem) -> Found:
+    """Every entry by name, then by digest, and the newest ended round of every cell.
 
     Args:
         store: the zoo.
+        results: the database.
         on_problem: called with the error of an entry or measurement that is damaged; it is left out.
     """
-    path = home() / "reports" / f"read-{sha256_bytes(str(store.root).encode())[:16]}.msgpack"
+    places = f"{store.root}\0{results.url}"
+    path = home() / "reports" / f"read-{sha256_bytes(places.encode())[:16]}.msgpack"
+    version = f"{__version__} {FORMAT}"
     with collecting.off():
-        before = _remembered(path, str(store.root))
-        reading = _Reading(store, before, on_problem)
-        now = _Kept(before.root, before.version, {}, {})
-        for name in _names(store):
-            found = reading.name(name)
-            now.names[name] = found
-            for digest in found.entries:
-                if digest not in now.cells:
-                    now.cells[digest] = reading.cells(digest)
-        # What is gone is forgotten.
-        gone = before.names.keys() - now.names.keys() or before.cells.keys() - now.cells.keys()
-        if reading.changed or gone:
-            # A folder that cannot be written to only costs time.
-            with contextlib.suppress(OSError):
-                write_atomically(path, msgspec.msgpack.encode(now), durable=False)
-    root = f"{store.root}/measurements"
+        try:
+            return _read(store, results, _remembered(path, places, version), path, on_problem)
+        except IndexError:  # cells that refer to what the memory lacks: it is damaged
+            return _read(store, results, _Kept(places, version), path, on_problem)
+
+
+def _read(store: Store, results: Results, before: _Kept, path: Path, on_problem: OnProblem) -> Found:
+    reading = _Reading(store, before, on_problem)
+    now = _Kept(before.places, before.version, before.shared, {}, {}, reading.rounds(results))
+    for name in _names(store):
+        found = reading.name(name)
+        now.names[name] = found
+        for digest in found.entries:
+            if digest not in now.cells:
+                now.cells[digest] = reading.cells(digest)
+    # What is gone is forgotten.
+    gone = before.names.keys() - now.names.keys() or before.cells.keys() - now.cells.keys()
+    told = _told(store, now, reading.keeper)
+    if reading.changed or gone or len(before.rounds) != len(now.rounds):
+        # A folder that cannot be written to only costs time.
+        with contextlib.suppress(OSError):
+            write_atomically(path, msgspec.msgpack.encode(now), durable=False)
+    return told
+
+
+def _told(store: Store, now: _Kept, keeper: Keeper) -> Found:
+    entries, signs = [], {}
+    whole = keeper.whole
     for found in now.names.values():
         for digest, manifest in found.entries.items():
+            folder = f"{store.root}/measurements/{digest}"
+            cells = []
+            for file, cell in now.cells[digest].found.items():
+                cells.append((whole(cell), f"{folder}/{file}"))
+                signs[cell.job_key, cell.time] = cell.sign
             tags = tuple(sorted(tag for tag, (target, _) in found.tags.items() if target == digest))
-            cells = now.cells[digest].found.items()
-            yield Read(manifest.artifact, tags, tuple((cell, Path(f"{root}/{digest}/{file}")) for file, cell in cells))
+            entries.append(Read(manifest.artifact, tags, tuple(cells)))
+    rounds = tuple([whole(cell) for _, _, cell in now.rounds])
+    signs.update({(cell.job_key, cell.time): cell.sign for _, _, cell in now.rounds})
+    return Found(tuple(entries), rounds, signs)
 
 
-def _remembered(path: Path, root: str) -> _Kept:
-    """What was read of this zoo by this version; empty where nothing was, or the memory cannot be read."""
+def _remembered(path: Path, places: str, version: str) -> _Kept:
+    """What was read of these by this version; empty where nothing was, or the memory cannot be read."""
     with contextlib.suppress(OSError, msgspec.DecodeError, RecursionError):
         if path.stat().st_size <= MOST_BYTES:
             found = msgspec.msgpack.decode(path.read_bytes(), type=_Kept)
-            if (found.root, found.version) == (root, __version__):
+            if (found.places, found.version) == (places, version):
                 return found
-    return _Kept(root, __version__)
+    return _Kept(places, version)
 
 
 def _names(store: Store) -> list[str]:
@@ -138,8 +174,23 @@ class _Reading:
 
     def __init__(self, store: Store, before: _Kept, on_problem: OnProblem) -> None:
         self.changed = False
+        self.keeper = Keeper(before.shared)
         self._store, self._before, self._on_problem = store, before, on_problem
         self._root = str(store.root)
+
+    def rounds(self, results: Results) -> list[tuple[int, str, Cell]]:
+        """The newest ended round of every cell."""
+        known = {id_: (started, cell) for id_, started, cell in self._before.rounds}
+        ended = results.ended()
+        missing = [
+            id_
+            for id_, key, started in ended
+            if (kept := known.get(id_)) is None or kept[0] != started or kept[1].job_key != key
+        ]
+        self.changed = self.changed or bool(missing)
+        short = self.keeper.short
+        anew = {id_: short(cell) for id_, cell in results.of_rounds(missing).items()}
+        return [(id_, started, anew[id_] if id_ in anew else known[id_][1]) for id_, _, started in ended]
 
     def name(self, name: str) -> _Name:
         """The entries and tags of a name."""
@@ -188,14 +239,14 @@ class _Reading:
             self.changed = self.changed or kept is None or kept.at != ABSENT
             return _Cells(ABSENT, {})
         self.changed = True
-        found: dict[str, Measurement] = {}
+        found: dict[str, Cell] = {}
         sound = True
         for stem in _json_files(folder):
             file = f"{stem}.json"
             cell = known.get(file)
             if cell is None:
                 try:
-                    cell = msgspec.structs.replace(read_measurement(Path(f"{folder}/{file}")), repeats=())
+                    cell = self.keeper.short(read_measurement(Path(f"{folder}/{file}")))
                 except FileNotFoundError:
                     continue
                 except PocketzooError as problem:

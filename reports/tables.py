@@ -204,7 +204,7 @@ def latency(view: View) -> Table:
     sign_of = view.material.sign_of
     for device in view.devices:
         place = f"{device.name} {device.fingerprint}"
-        measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
+        measured = {cell.artifact_sha256: cell.model for cell in view.ordered(device)}
         counts: dict[str, int] = {}
         for name in measured.values():
             counts[name] = counts.get(name, 0) + 1
@@ -231,7 +231,7 @@ def every_cell(view: View) -> Table:
         Column("Time (UTC)"),
         Column("Shown"),
     )
-    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    chosen = view.chosen
 
     def row(cell: Measurement) -> tuple[Value, ...]:
         used = "?" if cell.threads_actual is None else str(cell.threads_actual)
@@ -251,15 +251,19 @@ def every_cell(view: View) -> Table:
         )
 
     signs = view.material.signs
-    ordered = sorted(view.material.measurements, key=_cell_order)
+    devices = {device: number for number, device in enumerate(sorted(view.devices))}
+    places = sorted(view.material.by_place.items(), key=lambda item: (devices[item[0][1]], item[1][0].model))
+    ordered = sorted(
+        (cell for _, cells in places for cell in cells),
+        key=lambda cell: (devices[device_of(cell)], *_cell_order(cell)),
+    )
     keys = [(cell.job_key, cell.time) for cell in ordered]
     rows = Rows(ordered, [f"{key in chosen} {signs[key]}" for key in keys], row, view.frame)
     return Table("Every cell", columns, rows)
 
 
-def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, str]:
+def _cell_order(cell: Measurement) -> tuple[str, str, str, int, str, str]:
     return (
-        device_of(cell),
         cell.model,
         cell.artifact_sha256,
         cell.abi,

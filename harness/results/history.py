@@ -118,3 +118,20 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
     left = iter(items)
     while batch := list(islice(left, BATCH)):
         yield batch
+
+
+def ended(connection: Connection) -> list[tuple[int, str, str]]:
+    """The newest ended round of each job key: its id, the key, and when it was begun. One look at two indexes."""
+    query = select(newest.c.ended_id, newest.c.job_key, rounds.c.started).join_from(
+        newest, rounds, rounds.c.id == newest.c.ended_id
+    )
+    return [(id_, key, started) for id_, key, started in connection.execute(query).all()]
+
+
+def of_rounds(connection: Connection, ids: Iterable[int], place: str) -> dict[int, Measurement]:
+    """The measurements of these rounds without samples, by id."""
+    found = {}
+    for batch in _batches(ids):
+        query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement).where(rounds.c.id.in_(batch))
+        found.update({row.id: measurement_of(row, place) for row in connection.execute(query)})
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,7 +11,7 @@ from reports import drawings, figures
 from reports.cells import CELL_ID, device_of
 from reports.folder import Folder, key_of
 from reports.render import plots
-from reports.site import devices, measurements, models, overview
+from reports.site import devices, measurements, models, overview, sample_page
 from reports.site.page import Page, Script, draw
 from reports.site.places import Places, places
 from reports.view import View
@@ -38,8 +38,9 @@ def build(view: View, folder: Folder) -> None:
         folder.add(TOP + script.address, script.key, script.make)
     for page in pages:
         folder.add(TOP + page.address, page.key, partial(draw, page))
-    _models(view, placed, folder)
-    _measurements(view, placed, folder)
+    leads = _leads(view, placed)
+    _models(view, placed, folder, leads)
+    _measurements(view, placed, folder, leads)
 
 
 def _stills(view: View, folder: Folder) -> frozenset[str]:
@@ -77,12 +78,13 @@ def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Pag
     return pages, scripts
 
 
-def _models(view: View, placed: Places, folder: Folder) -> None:
+def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str, str], str]) -> None:
     """The page of each model; histories are read for those that are drawn, some at a time."""
     made = models.children(view)
     material = view.material
+    signs = material.signs
     by_model: dict[str, list[Measurement]] = {}
-    for cell in view.best.values():
+    for cell in sorted(view.best.values(), key=lambda cell: (cell.job_key, cell.time)):
         by_model.setdefault(cell.artifact_sha256, []).append(cell)
 
     def page(digest: str, told: dict[str, tuple[Past, ...]]) -> bytes:
@@ -90,18 +92,17 @@ def _models(view: View, placed: Places, folder: Folder) -> None:
         return draw(Page(placed.models[digest], "model.html", context, ""))
 
     def cells_of(digest: str) -> list[Measurement]:
-        return sorted(by_model.get(digest, ()), key=lambda cell: (cell.job_key, cell.time))
+        return by_model.get(digest, [])
 
     def key_of_page(digest: str) -> str:
-        cells = cells_of(digest)
+        cells = [(cell.job_key, cell.time) for cell in cells_of(digest)]
         return key_of(
             "model",
             material.artifact_signs[digest],
-            [(material.sign(cell), material.rounds.get(cell.job_key)) for cell in cells],
+            [(signs[cell], material.rounds.get(cell[0]), leads[cell]) for cell in cells],
             # Rounds that are shown nowhere else are points of the history.
             material.sign_of(digest),
             material.curves.get(digest),
-            [_neighbours(cell, view, placed) for cell in cells],
             [(child.name, child.digest, child.parent, placed.models[child.digest]) for child in made.get(digest, ())],
             _line(view, digest, placed),
         )
@@ -110,7 +111,7 @@ def _models(view: View, placed: Places, folder: Folder) -> None:
 
     def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
         batch = [digests[number] for number in numbers]
-        told = material.history([cell for digest in batch for cell in by_model.get(digest, ())])
+        told = material.history([cell for digest in batch for cell in cells_of(digest)])
         return (page(digest, told) for digest in batch)
 
     folder.add_series([(TOP + placed.models[d], key_of_page(d)) for d in digests], draw_some, AT_ONCE)
@@ -129,7 +130,7 @@ def _line(view: View, digest: str, placed: Places) -> list[object]:
     return found
 
 
-def _measurements(view: View, placed: Places, folder: Folder) -> None:
+def _measurements(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str, str], str]) -> None:
     """The page of each measurement; samples are read for those that are drawn, some at a time."""
     titles = {device: view.title(device) for device in view.devices}
     material = view.material
@@ -138,25 +139,23 @@ def _measurements(view: View, placed: Places, folder: Folder) -> None:
     def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
         batch = [cells[number] for number in numbers]
         for cell, whole in zip(batch, material.whole(batch), strict=True):
-            context = partial(measurements.context, whole, titles[device_of(whole)], placed)
-            yield draw(Page(placed.cell(cell), "measurement.html", context, ""))
+            yield sample_page.html(placed.cell(cell), measurements.context(whole, titles[device_of(whole)], placed))
 
-    files = []
-    for cell in cells:
-        told = (material.sign(cell), titles[device_of(cell)], *_neighbours(cell, view, placed))
-        files.append((TOP + placed.cell(cell), key_of("measurement", told)))
-    folder.add_series(files, draw_some, AT_ONCE)
+    at, signs = placed.cells, material.signs
+    keys = [(cell.job_key, cell.time) for cell in cells]
+    folder.add_series([(TOP + at[key], f"measurement {signs[key]} {leads[key]}") for key in keys], draw_some, AT_ONCE)
 
 
-def _neighbours(cell: Measurement, view: View, placed: Places) -> tuple[object, ...]:
-    """Where the page of a cell, or of its model, leads to."""
-    device = device_of(cell)
-    return (
-        placed.shown.get(cell.job_key[:CELL_ID], ""),
-        placed.devices.get(device, ""),
-        placed.models.get(cell.artifact_sha256, ""),
-        view.title(device),
-    )
+def _leads(view: View, placed: Places) -> dict[tuple[str, str], str]:
+    """Where the page of each cell, or that of its model, leads to, and what it calls the device."""
+    by_device = {device: key_of(placed.devices[device], view.title(device)) for device in view.devices}
+    models, shown = placed.models, placed.shown
+    found = {}
+    for (digest, device, _, _), cells in view.material.by_place.items():
+        end = f"{models.get(digest, '')} {by_device[device]}"
+        for cell in cells:
+            found[cell.job_key, cell.time] = f"{shown.get(cell.job_key[:CELL_ID], '')} {end}"
+    return found
 
 
 def _assets() -> Iterator[tuple[str, bytes]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from reports import drawings, tables
-from reports.cells import DeviceKey, Held, believable, cell_id, repeat_count, setup_of, split_name
+from reports.cells import DeviceKey, Held, believable, cell_id, repeat_count, split_name
 from reports.folder import key_of
 from reports.numbers import ms_text
 from reports.rows import Rows
@@ -142,7 +141,7 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     table = grid_of("summary", _measured(view, device), to_cell, ("Format",), places.odd)
     models = _with_links(table, view, places, address)
     all_models = long_table(address, models, "Devices", trail, none="No model of the zoo with a tag was measured here.")
-    all_cells = long_table(address, _cells(cells, view, to_cell, places.odd), "Devices", trail)
+    all_cells = long_table(address, _cells(device, view, to_cell, places.odd), "Devices", trail)
     kind, css = provenance(cells)
     # Of many cells those that were measured last: each model's page has the history of its own.
     recent = sorted(cells, key=lambda cell: (cell.time, cell.job_key))[-MOST_HISTORIES:]
@@ -166,7 +165,7 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
             "figures": drawn,
             "grids": [all_models.first(), all_cells.first()],
             "conditions": _conditions(view, cells),
-            "setups": _setups(view, device, cells),
+            "setups": _setups(view, device),
             "facts": words.device(max(cells, key=lambda cell: (cell.time, cell.job_key)).device),
         }
 
@@ -212,7 +211,7 @@ def summary(view: View, device: DeviceKey, places: Places, page: str) -> Long:
     return long_table(page, _with_links(table, view, places, page), "Overview")
 
 
-def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str) -> Grid:
+def _cells(device: DeviceKey, view: View, to_cell: Address, odd: str) -> Grid:
     def row(cell: Measurement) -> tuple[Shown, ...]:
         model, strategy = split_name(cell.model)
         p99 = cell.summary.p99_ms if cell.summary else None
@@ -230,8 +229,10 @@ def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str)
             Shown(cell_id(cell), href=to_cell(cell_id(cell)), code=True),
         )
 
-    ordered = sorted(cells, key=lambda c: (*split_name(c.model), c.artifact_sha256, c.abi, c.threads_requested))
-    rows = Rows(ordered, list(map(view.material.sign, ordered)), row, f"{odd} {view.frame}")
+    ordered = view.ordered(device)
+    signs = view.material.signs
+    says = [signs[cell.job_key, cell.time] for cell in ordered]
+    rows = Rows(ordered, says, row, f"{odd} {view.frame}")
     return Grid("cells", "Every measurement", CELLS, rows)
 
 
@@ -261,10 +262,9 @@ def _conditions(view: View, cells: Sequence[Measurement]) -> list[str]:
     return found
 
 
-def _setups(view: View, device: DeviceKey, cells: Sequence[Measurement]) -> list[str]:
+def _setups(view: View, device: DeviceKey) -> list[str]:
     found = []
-    for setup in sorted({setup_of(cell) for cell in cells}):
-        mine: list[Any] = [cell for cell in cells if setup_of(cell) == setup]
+    for setup, mine in view.setups(device).items():
         letter = view.letters.get((device, setup), "")
         delegate = f", delegate {setup.delegate}" if setup.delegate else ""
         options = "".join(f", {name}={value}" for name, value in setup.options)

@@ -97,14 +97,24 @@ def _link(address: str, page: str) -> Markup:
     return _at(address, "/" * page.count("/"))
 
 
+def relative_to(address: str, depth: str) -> str:
+    """An address as pages link to it that lie so many slashes deep, escaped."""
+    return str(_at(address, depth))
+
+
 def draw(page: Page) -> bytes:
     """The page as HTML."""
-    defaults: Context = {
-        **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
-        **{"page": page.address, "nav": NAV},
-    }
-    context = {**defaults, **page.context()}
+    context = with_defaults({"page": page.address, **page.context()})
     return environment().get_template(page.template).render(context).encode()
+
+
+def with_defaults(context: Context) -> Context:
+    """A context with everything that the frame of a page looks for."""
+    return {
+        **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
+        **{"nav": NAV},
+        **context,
+    }
 
 
 def _row(row: Sequence[Shown], right: Sequence[bool]) -> Markup:
