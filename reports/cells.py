@@ -25,6 +25,7 @@ from zoo.past import Past, PastSummary, PastVerdict
 
 if TYPE_CHECKING:
     from reports.drawings import Sensitivity
+    from reports.steps import Pruned
 
 CELL_ID = 12  # hex digits of the job key that name a cell
 
@@ -49,7 +50,8 @@ class Material:
     """All that a report is made from. Each measurement appears once.
 
     ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone. ``curves`` are those of
-    the searches that made an artifact, by its digest. ``known_signs`` are those of :attr:`signs` that were remembered.
+    the searches that made an artifact, by its digest; ``pruned`` are networks that were pruned step by step.
+    ``known_signs`` are those of :attr:`signs` that were remembered.
     """
 
     held: tuple[Held, ...] = ()
@@ -57,6 +59,7 @@ class Material:
     trained: tuple[Trained, ...] = ()
     archive: Archive = field(default_factory=InMemory, repr=False, compare=False)
     curves: Mapping[str, tuple[Sensitivity, ...]] = field(default_factory=dict)
+    pruned: tuple[Pruned, ...] = ()
     known_signs: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
@@ -127,6 +130,13 @@ class Material:
             digest: remembered.digest_of(encoder.encode((held.artifact, held.tags)))
             for digest, held in self.by_digest.items()
         }
+
+    @cached_property
+    def artifacts_key(self) -> str:
+        """A digest of all entries with their tags."""
+        return remembered.digest_of(
+            " ".join(f"{digest} {sign}" for digest, sign in self.artifact_signs.items()).encode()
+        )
 
     def sign(self, cell: Measurement) -> str:
         """A digest of a measurement."""
@@ -218,6 +228,7 @@ def merge(
     trained: tuple[Trained, ...] = (),
     curves: Mapping[str, tuple[Sensitivity, ...]] | None = None,
     signs: Mapping[tuple[str, str], str] | None = None,
+    pruned: tuple[Pruned, ...] = (),
 ) -> Material:
     """Everything once, in an order that does not depend on where it came from.
 
@@ -227,6 +238,7 @@ def merge(
         archive: where samples and earlier rounds are; by default the measurements hold their own samples.
         trained: what training gave, by recipe.
         curves: of searches, by the digest of the artifact that they led to.
+        pruned: networks pruned step by step.
         signs: of measurements whose digests are known, by (job key, time).
     """
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
@@ -238,6 +250,7 @@ def merge(
         trained=trained,
         archive=archive or InMemory(),
         curves=dict(curves or {}),
+        pruned=pruned,
         known_signs=signs or {},
     )
 

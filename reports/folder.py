@@ -139,14 +139,16 @@ class Folder:
 
     def _lacks(self, name: str, key: str) -> bool:
         """Enter a file into the list; whether it has to be written."""
-        if not _OURS.fullmatch(name) or name in self.keys or name == LIST:
+        # What the last build made has such a name.
+        known = self._before.get(name)
+        if (known is None and not _OURS.fullmatch(name)) or name in self.keys or name == LIST:
             raise ValueError(f"not a name of a new file of a report: {name!r}")
         # Half a digest is enough to tell keys apart, and a list of a hundred thousand files is read each time.
         digest = _code_digest().copy()
         digest.update(key.encode())
         key = digest.hexdigest()[:32]
         self.keys[name] = key
-        lacks = self._before.get(name) != key or not self._untouched(name)
+        lacks = known != key or not self._untouched(name)
         self.lacking += lacks
         return lacks
 

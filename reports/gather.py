@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 from harness.results import Results
 from pocketzoo.command import say
 from pocketzoo.errors import PocketzooError
-from reports import trained
+from reports import steps, trained
 from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
 from reports.drawings import Sensitivity, sensitivity
@@ -15,7 +17,7 @@ from zoo.curves import kept
 from zoo.store import Store
 
 
-def gather(store: Store | None = None, results: Results | None = None) -> Material:
+def gather(store: Store | None = None, results: Results | None = None, curves: Sequence[Path] = ()) -> Material:
     """Published measurements of every zoo entry, and the local results that were not published, without samples.
 
     An entry that cannot be read is left out with a warning: one damaged file must not cost the report of the others.
@@ -23,6 +25,10 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
     Args:
         store: the zoo; default: the local one.
         results: the database; default: the local one.
+        curves: files of networks pruned step by step, besides those of docs/data.
+
+    Raises:
+        BadInput: one of ``curves`` holds none.
     """
     from reports.reading import read
 
@@ -37,7 +43,8 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
             cells.append(cell)
             places[cell.job_key, cell.time] = path
     cells += found.rounds
-    return merge(held, cells, OnDisk(places, results, is_local=is_local), trained.load(), _curves(store), found.signs)
+    archive = OnDisk(places, results, is_local=is_local)
+    return merge(held, cells, archive, trained.load(), _curves(store), found.signs, steps.load(curves))
 
 
 def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:

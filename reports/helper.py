@@ -42,6 +42,7 @@ class Request(msgspec.Struct):
 
     out: str
     kinds: tuple[str, ...]
+    curves: tuple[str, ...] = ()
 
 
 class Counter:
@@ -175,7 +176,7 @@ def main(argv: Sequence[str], stdin: IO[bytes], stdout: IO[bytes]) -> int:
         # What is wrong with the local state is told once, by the process that started this one.
         with contextlib.redirect_stderr(io.StringIO()):
             folder = Folder(Path(request.out))
-            enter(gather(), folder, request.kinds)
+            enter(gather(curves=[Path(file) for file in request.curves]), folder, request.kinds)
         collecting.on_again()
         stdout.write(folder.plan().encode() + b"\n")
         stdout.flush()

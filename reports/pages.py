@@ -59,20 +59,23 @@ reports build                        # then build this report again"""
 NEXT_STEPS = f"{_NOTHING}\n\n{COMMANDS}"
 
 
-def all_pages(view: View, pictures: Pictures, curves: Sequence[tuple[str, str]] = ()) -> dict[str, Parts]:
+def all_pages(
+    view: View, pictures: Pictures, curves: Sequence[tuple[str, str]] = (), stepped: Sequence[tuple[str, str]] = ()
+) -> dict[str, Parts]:
     """Every page by its file name; one whose tables are long goes on in others.
 
     Args:
         view: what is to be shown.
         pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
         curves: the (title, SVG file name) of each plot of a search's sensitivity curves.
+        stepped: the same of networks pruned step by step.
     """
     whole = {
         "README.md": readme(view, pictures),
         "latency.md": latency_page(view),
         "quantization.md": quantization_page(view),
         "accuracy.md": accuracy_page(view),
-        "pruning.md": (*documents.pruning(view), *_sensitivity(curves)),
+        "pruning.md": (*documents.pruning(view), *_stepped(view, stepped), *_sensitivity(curves)),
         "threads.md": documents.threads(view),
         "gpu.md": documents.gpu(view),
         "amc.md": documents.amc(view),
@@ -112,6 +115,15 @@ def split(name: str, parts: Parts) -> dict[str, Parts]:
             else:
                 pages[names[number - 1]] = (f"# {markdown.escape(part.title)}", text, piece)
     return {name: tuple(kept), **pages}
+
+
+def _stepped(view: View, stepped: Sequence[tuple[str, str]]) -> Parts:
+    if not view.material.pruned:
+        return ()
+    tables_ = documents.stepped(view)
+    told = tuple(part for table in tables_ for part in (f"### {markdown.escape(table.title)}", table))
+    pictures_ = (f"![{markdown.escape(title)}]({file})" for title, file in stepped)
+    return ("## Pruned step by step", documents.STEPPED, *pictures_, *told)
 
 
 def _sensitivity(curves: Sequence[tuple[str, str]]) -> Parts:

@@ -251,12 +251,11 @@ def every_cell(view: View) -> Table:
         )
 
     signs = view.material.signs
-    devices = {device: number for number, device in enumerate(sorted(view.devices))}
-    places = sorted(view.material.by_place.items(), key=lambda item: (devices[item[0][1]], item[1][0].model))
-    ordered = sorted(
-        (cell for _, cells in places for cell in cells),
-        key=lambda cell: (devices[device_of(cell)], *_cell_order(cell)),
-    )
+    ordered: list[Measurement] = []
+    for device in sorted(view.devices):
+        others = [cell for cell in view.not_shown if device_of(cell) == device]
+        # Shown ones are nearly in this order already.
+        ordered += sorted([*view.ordered(device), *others], key=_cell_order)
     keys = [(cell.job_key, cell.time) for cell in ordered]
     rows = Rows(ordered, [f"{key in chosen} {signs[key]}" for key in keys], row, view.frame)
     return Table("Every cell", columns, rows)

@@ -64,6 +64,12 @@ class View:
         """The (job key, time) of every cell that is shown."""
         return {(cell.job_key, cell.time) for cell in self.best.values()}
 
+    @cached_property
+    def not_shown(self) -> tuple[Measurement, ...]:
+        """The cells of which another one answers the same question better."""
+        chosen = self.chosen
+        return tuple(cell for cell in self.material.measurements if (cell.job_key, cell.time) not in chosen)
+
     def remember(self, name: object, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once: several pages show the same plots."""
         if name not in self._remembered:

@@ -82,7 +82,7 @@ def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str
     """The page of each model; histories are read for those that are drawn, some at a time."""
     made = models.children(view)
     material = view.material
-    signs = material.signs
+    signs, of_model, rounds = material.signs, material.artifact_signs, material.rounds
     by_model: dict[str, list[Measurement]] = {}
     for cell in sorted(view.best.values(), key=lambda cell: (cell.job_key, cell.time)):
         by_model.setdefault(cell.artifact_sha256, []).append(cell)
@@ -95,17 +95,15 @@ def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str
         return by_model.get(digest, [])
 
     def key_of_page(digest: str) -> str:
-        cells = [(cell.job_key, cell.time) for cell in cells_of(digest)]
-        return key_of(
-            "model",
-            material.artifact_signs[digest],
-            [(signs[cell], material.rounds.get(cell[0]), leads[cell]) for cell in cells],
-            # Rounds that are shown nowhere else are points of the history.
-            material.sign_of(digest),
-            material.curves.get(digest),
-            [(child.name, child.digest, child.parent, placed.models[child.digest]) for child in made.get(digest, ())],
-            _line(view, digest, placed),
-        )
+        # Rounds that are shown nowhere else are points of the history.
+        told = ["model", of_model[digest], material.sign_of(digest), *_line(view, digest, placed)]
+        for cell in cells_of(digest):
+            key = (cell.job_key, cell.time)
+            told.append(f"{signs[key]} {rounds.get(cell.job_key)} {leads[key]}")
+        told += [f"{of_model[child.digest]} {placed.models[child.digest]}" for child in made.get(digest, ())]
+        if digest in material.curves:
+            told.append(key_of(material.curves[digest]))
+        return "\x1f".join(told)
 
     digests = list(material.by_digest)
 
@@ -117,15 +115,15 @@ def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str
     folder.add_series([(TOP + placed.models[d], key_of_page(d)) for d in digests], draw_some, AT_ONCE)
 
 
-def _line(view: View, digest: str, placed: Places) -> list[object]:
-    """What the page of a model tells of its ancestors."""
-    found: list[object] = []
+def _line(view: View, digest: str, placed: Places) -> list[str]:
+    """What the page of a model tells of itself and its ancestors."""
+    found: list[str] = []
     seen: set[str] = set()
     held = view.material.by_digest.get(digest)
     while held is not None and held.artifact.digest not in seen:
         one = held.artifact
         seen.add(one.digest)
-        found.append((one.name, one.accuracy, one.size_bytes, one.parent, placed.models[one.digest]))
+        found.append(f"{view.material.artifact_signs[one.digest]} {placed.models[one.digest]}")
         held = view.material.by_digest.get(one.parent.digest) if one.parent else None
     return found
 

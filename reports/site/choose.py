@@ -53,13 +53,14 @@ _Row = tuple[_Key, Measurement | Standing, str]  # order, what the row is about,
 
 def _measured(view: View, models: Address) -> Iterator[_Row]:
     signs, of_model = view.material.signs, view.material.artifact_signs
-    titles = {device: view.title(device) for device in view.devices}
-    for (digest, device, abi, threads), cell in view.best.items():
-        if cell.summary is None:
-            continue
-        title = titles[device]
-        says = f"{title} {of_model.get(digest)} {models(digest)} {signs[cell.job_key, cell.time]}"
-        yield (title, cell.summary.median_ms, *split_name(cell.model), abi, threads), cell, says
+    for device in view.devices:
+        title = view.title(device)
+        for cell in view.ordered(device):
+            if cell.summary is not None:
+                digest = cell.artifact_sha256
+                says = f"{title} {of_model.get(digest)} {models(digest)} {signs[cell.job_key, cell.time]}"
+                model, strategy = split_name(cell.model)
+                yield (title, cell.summary.median_ms, model, strategy, cell.abi, cell.threads_requested), cell, says
 
 
 def _row(view: View, cell: Measurement, address: str, cells: Address) -> tuple[Shown, ...]:

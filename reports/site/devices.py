@@ -141,7 +141,9 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     table = grid_of("summary", _measured(view, device), to_cell, ("Format",), places.odd)
     models = _with_links(table, view, places, address)
     all_models = long_table(address, models, "Devices", trail, none="No model of the zoo with a tag was measured here.")
-    all_cells = long_table(address, _cells(device, view, to_cell, places.odd), "Devices", trail)
+    every_cell = _cells(device, view, to_cell, places.odd)
+    all_cells = long_table(address, every_cell, "Devices", trail)
+    all_cells_key = key_of(every_cell.rows)
     kind, css = provenance(cells)
     # Of many cells those that were measured last: each model's page has the history of its own.
     recent = sorted(cells, key=lambda cell: (cell.time, cell.job_key))[-MOST_HISTORIES:]
@@ -172,8 +174,7 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     material = view.material
     key = key_of(
         "device", all_models.key, all_cells.key, dict(view.slugs())[device], sorted(stills), places.key, view.frame,
-        [material.sign(cell) for cell in cells], [material.artifact_signs[d] for d in material.by_digest],
-        [material.rounds.get(cell.job_key) for cell in recent],
+        all_cells_key, material.artifacts_key, [material.rounds.get(cell.job_key) for cell in recent],
     )  # fmt: skip
     pages_ = [Page(address, "device.html", context, key), *all_models.further, *all_cells.further]
     return pages_, [*all_models.scripts, *all_cells.scripts]
