@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -49,9 +49,9 @@ class Held:
 class Material:
     """All that a report is made from. Each measurement appears once.
 
-    ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone. ``curves`` are those of
-    the searches that made an artifact, by its digest; ``pruned`` are networks that were pruned step by step.
-    ``known_signs`` are those of :attr:`signs` that were remembered.
+    ``measurements`` may lack their repeats and the evidence that exceeded no limit: ``archive`` has them. ``curves``
+    are those of the searches that made an artifact, by its digest; ``pruned`` are networks that were pruned step by
+    step. ``known_signs`` are those of :attr:`signs` that were remembered.
     """
 
     held: tuple[Held, ...] = ()
@@ -260,10 +260,14 @@ def marks(measurement: Measurement) -> tuple[str, ...]:
 
     ``✓`` stands only on a valid number measured on hardware.
     """
+    return _marks(measurement.provenance, measurement.verdict.name)
+
+
+@cache
+def _marks(provenance: str, verdict: str) -> tuple[str, ...]:
     found = []
-    if measurement.provenance != "hardware":
-        found.append({"emulated": "†emulated", "published": "‡published"}[measurement.provenance])
-    verdict = measurement.verdict.name
+    if provenance != "hardware":
+        found.append({"emulated": "†emulated", "published": "‡published"}[provenance])
     if verdict == "emulated":
         found.insert(0, "†emulated")
     elif verdict != "valid":

@@ -35,7 +35,7 @@ from zoo.store import Store
 
 SETTLED_NS = 2_000_000_000
 MOST_BYTES = 1 << 30
-FORMAT = "2"  # of what is remembered; another one is not read
+FORMAT = "3"  # of what is remembered; another one is not read
 OnProblem = Callable[[PocketzooError], None]
 
 

@@ -1,7 +1,9 @@
-"""Measurements as a report remembers them: without samples, what many share written once, each with its digest. Pure.
+"""Measurements as a report remembers them: what tables need, what many share written once, each with its digest. Pure.
 
 Fifty thousand measurements are read at each build. Half of each is the facts of its device; written once for all of
-its cells they are read in a third of the time, and every cell of a device has the same facts in memory.
+its cells they are read in a third of the time, and every cell of a device has the same facts in memory. Half of the
+rest is evidence that everything was fine; like the samples it is read for the pages that tell it. The digest is that of
+the whole record without its samples.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ def digest_of(data: bytes) -> str:
 
 
 class Cell(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A measurement without its repeats. ``device``, ``runner`` and ``versions`` are numbers in :class:`Shared`."""
+    """A measurement without repeats and without evidence that exceeded no limit.
+
+    ``device``, ``runner`` and ``versions`` are numbers in :class:`Shared`.
+    """
 
     sign: str
     device: int
@@ -53,6 +58,12 @@ class Cell(msgspec.Struct, array_like=True, frozen=True, gc=False):
     error: str | None
     metric: str
     instructions: InstructionSummary | None
+
+
+def _told(verdict: Verdict) -> Verdict:
+    """A verdict with the figures that tables tell; those that were fine are half of what is left of a measurement."""
+    exceeded = tuple(one for one in verdict.evidence if one.outcome == "exceeded")
+    return verdict if exceeded == verdict.evidence else msgspec.structs.replace(verdict, evidence=exceeded)
 
 
 class Shared(msgspec.Struct, array_like=True):
@@ -80,15 +91,15 @@ class Keeper:
     def short(self, cell: Measurement) -> Cell:
         """A measurement as it is remembered, and its digest."""
         shared = self.shared
-        # The digest is of what is told later: the facts that an equal device told first.
         return Cell(
             sign(msgspec.structs.replace(cell, repeats=())),
             self._number("d", shared.devices, cell.device),
             self._number("r", shared.runners, cell.runner),
             self._number("v", shared.versions, cell.versions),
             cell.schema, cell.job_key, cell.artifact_sha256, cell.model, cell.abi, cell.threads_requested,
-            cell.threads_actual, cell.affinity, cell.options, cell.warmup, cell.runs, cell.summary, cell.verdict,
-            cell.output_check, cell.provenance, cell.time, cell.error, cell.metric, cell.instructions,
+            cell.threads_actual, cell.affinity, cell.options, cell.warmup, cell.runs, cell.summary,
+            _told(cell.verdict), cell.output_check, cell.provenance, cell.time, cell.error, cell.metric,
+            cell.instructions,
         )  # fmt: skip
 
     def whole(self, cell: Cell) -> Measurement:

@@ -33,11 +33,12 @@ def build(view: View, folder: Folder) -> None:
     for name, data in _assets():
         folder.add(TOP + name, key_of("asset", data), lambda data=data: data)  # type: ignore[misc]
     stills = _stills(view, folder)
-    pages, scripts = _pages(view, placed, stills)
-    for script in scripts:
-        folder.add(TOP + script.address, script.key, script.make)
-    for page in pages:
-        folder.add(TOP + page.address, page.key, partial(draw, page))
+    for pages, scripts in _pages(view, placed, stills):
+        # Rows of a long table are in both: what is drawn for the one is soon drawn for the other.
+        both: list[Page | Script] = [*scripts, *pages]
+        for one in sorted(both, key=lambda one: one.rows):
+            make = one.make if isinstance(one, Script) else partial(draw, one)
+            folder.add(TOP + one.address, one.key, make)
     leads = _leads(view, placed)
     _models(view, placed, folder, leads)
     _measurements(view, placed, folder, leads)
@@ -59,12 +60,11 @@ def _stills(view: View, folder: Folder) -> frozenset[str]:
     return frozenset(found)
 
 
-def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Page], list[Script]]:
+def _pages(view: View, placed: Places, stills: frozenset[str]) -> list[tuple[list[Page], list[Script]]]:
     """Every page but those of models and measurements, and the rows of long tables as scripts."""
     published = figures.tables()
-    pages = [overview.overview(view, placed, stills, published), *overview.fixed()]
-    scripts: list[Script] = []
-    several = [
+    return [
+        ([overview.overview(view, placed, stills, published), *overview.fixed()], []),
         overview.choosing(view, placed),
         overview.listing(view, placed),
         overview.comparisons(view, placed, published),
@@ -72,10 +72,6 @@ def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Pag
         overview.familiar(view, placed),
         *(devices.pages(view, device, placed, stills) for device in view.devices),
     ]
-    for more, rows in several:
-        pages += more
-        scripts += rows
-    return pages, scripts
 
 
 def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str, str], str]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from reports import figures
-from reports.cells import cell_id, device_of, marks, split_name
+from reports.cells import Held, cell_id, device_of, marks, split_name
 from reports.compare import headline, metric_name
 from reports.numbers import ms_text, size_text
 from reports.rows import Rows, Standing
@@ -39,8 +40,14 @@ def grid(view: View, models: Address, cells: Address, tables: Address, odd: str 
     rows = [*_measured(view, models), *_published(tables)]
     rows.sort(key=lambda row: row[0])
 
+    # Four and more cells of each model, and every cell of a device, have these in common.
+    @lru_cache(maxsize=1024)
+    def of_model(digest: str) -> tuple[Shown, Shown]:
+        return _of_model(view.material.by_digest.get(digest))
+
     def row(cell: Measurement) -> tuple[Shown, ...]:
-        return _row(view, cell, models(cell.artifact_sha256), cells)
+        digest = cell.artifact_sha256
+        return _row(cell, view.title(device_of(cell)), models(digest), cells, of_model(digest))
 
     made = Rows([about for _, about, _ in rows], [says for _, _, says in rows], row, odd)
     return Grid("choose", "Latency, accuracy and size of every model on every device", COLUMNS, made)
@@ -63,42 +70,57 @@ def _measured(view: View, models: Address) -> Iterator[_Row]:
                 yield (title, cell.summary.median_ms, model, strategy, cell.abi, cell.threads_requested), cell, says
 
 
-def _row(view: View, cell: Measurement, address: str, cells: Address) -> tuple[Shown, ...]:
-    """A latency that was measured here."""
-    assert cell.summary is not None  # noqa: S101  others have no row
-    held = view.material.by_digest.get(cell.artifact_sha256)
-    model, strategy = split_name(cell.model)
+def _of_model(held: Held | None) -> tuple[Shown, Shown]:
+    """What a row tells of its model: top-1 and size."""
+    size = (
+        Shown(size_text(held.artifact.size_bytes), order=held.artifact.size_bytes / 1e6)
+        if held
+        else Shown("not in the zoo", empty=True)
+    )
     accuracy = headline(held.artifact) if held else None
     if accuracy is None or metric_name(accuracy.metric) != "top1":
-        top1 = Shown("not measured", empty=True)
-    else:
-        second = accuracy.provenance == "published"
-        top1 = Shown(
-            f"{accuracy.value:.2f}",
-            remark=f"n={accuracy.samples:,}, {accuracy.dataset}",
-            marks=("‡",) if second else (),
-            order=accuracy.value,
-            second=second,
-        )
-    emulated = any("†" in mark for mark in marks(cell))
+        return Shown("not measured", empty=True), size
+    second = accuracy.provenance == "published"
+    top1 = Shown(
+        f"{accuracy.value:.2f}",
+        remark=f"n={accuracy.samples:,}, {accuracy.dataset}",
+        marks=("‡",) if second else (),
+        order=accuracy.value,
+        second=second,
+    )
+    return top1, size
+
+
+@lru_cache(maxsize=1024)
+def _word(text: str) -> Shown:
+    return Shown(text)
+
+
+def _row(
+    cell: Measurement, title: str, address: str, cells: Address, of_model: tuple[Shown, Shown]
+) -> tuple[Shown, ...]:
+    """A latency that was measured here."""
+    assert cell.summary is not None  # noqa: S101  others have no row
+    model, strategy = split_name(cell.model)
+    top1, size = of_model
+    found = marks(cell)
+    emulated = any("†" in mark for mark in found)
     return (
-        Shown(view.title(device_of(cell))),
+        _word(title),
         Shown(model, href=address),
-        Shown(strategy),
+        _word(strategy),
         top1,
         Shown(
             ms_text(cell.summary.median_ms),
-            marks=marks(cell),
+            marks=found,
             href=cells(cell_id(cell)),
             order=cell.summary.median_ms,
             second=emulated or cell.provenance == "published",
         ),
-        Shown(cell.abi),
+        _word(cell.abi),
         Shown(str(cell.threads_requested), order=float(cell.threads_requested)),
-        Shown(size_text(held.artifact.size_bytes), order=held.artifact.size_bytes / 1e6)
-        if held
-        else Shown("not in the zoo", empty=True),
-        Shown({"hardware": "measured"}.get(cell.provenance, cell.provenance) if not emulated else "emulated"),
+        size,
+        _word({"hardware": "measured"}.get(cell.provenance, cell.provenance) if not emulated else "emulated"),
     )
 
 

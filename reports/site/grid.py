@@ -24,6 +24,7 @@ Address = Callable[[str], str]
 _SHORT = {"†": "†emulated", "‡": "‡published"}
 LONG = 34  # characters; a longer text may take several lines
 ROWS = 300  # of a table on one page; a longer table goes on further pages
+CELLS = 6000  # of a table on one page and in one script: at 300 bytes for each, below 2 MB
 
 
 class Shown(Struct, frozen=True, gc=False):
@@ -61,9 +62,10 @@ class Grid:
     legend: tuple[str, ...] = ()
 
     def parts(self) -> list[Grid]:
-        """The table in pieces of :data:`ROWS` rows; one piece where it is empty."""
+        """The table in pieces of :data:`ROWS` rows, fewer where there are many columns; one where it is empty."""
+        size = min(ROWS, max(1, CELLS // len(self.columns)))
         cut: list[Sequence[tuple[Shown, ...]]] = [
-            self.rows[start : start + ROWS] for start in range(0, len(self.rows), ROWS)
+            self.rows[start : start + size] for start in range(0, len(self.rows), size)
         ] or [()]
         return [Grid(self.name, self.caption, self.columns, rows, self.notes, self.legend) for rows in cut]
 
