@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -118,7 +119,7 @@ class Folder:
         self.units.append(unit if any([self._lacks(name, key) for name in wanted]) else None)
 
     def add_series(
-        self, files: Sequence[tuple[str, str]], make: Callable[[Sequence[int]], Iterable[bytes]], together: int
+        self, files: Iterable[tuple[str, str]], make: Callable[[Sequence[int]], Iterable[bytes]], together: int
     ) -> None:
         """Many files that are made some at a time, such as pages whose samples are read together.
 
@@ -127,12 +128,14 @@ class Folder:
             make: from the numbers of those that are wanted to their bytes, in that order.
             together: so many make a unit.
         """
-        for start in range(0, len(files), together):
-            wanted = [n for n in range(start, min(start + together, len(files))) if self._lacks(*files[n])]
+        left = enumerate(files)
+        while batch := list(islice(left, together)):
+            # Keys are long and many; names alone are kept until the files are made.
+            wanted = {number: name for number, (name, key) in batch if self._lacks(name, key)}
 
-            def unit(wanted: list[int] = wanted) -> int:
-                for number, data in zip(wanted, make(wanted), strict=True):
-                    self._put(files[number][0], data)
+            def unit(wanted: dict[int, str] = wanted) -> int:
+                for name, data in zip(wanted.values(), make(list(wanted)), strict=True):
+                    self._put(name, data)
                 return len(wanted)
 
             self.units.append(unit if wanted else None)

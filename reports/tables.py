@@ -121,8 +121,8 @@ def _of_models(
     view: View, items: Sequence[Held], counts: Mapping[str, int], make: Callable[[Held], tuple[Value, ...]]
 ) -> Rows[Value]:
     """Rows about models that may be set beside their parents; ``counts`` are those of their names."""
-    says = [f"{counts[item.artifact.name] > 1} {view.says(item.artifact)}" for item in items]
-    return Rows(items, says, make, view.frame)
+    told = [(view.says(item.artifact), counts[item.artifact.name] > 1) for item in items]
+    return Rows(items, [f"one of several {says}" if alike else says for says, alike in told], make, view.frame)
 
 
 def brief(view: View, device: DeviceKey, *, most: int) -> Table:
@@ -257,7 +257,9 @@ def every_cell(view: View) -> Table:
         # Shown ones are nearly in this order already.
         ordered += sorted([*view.ordered(device), *others], key=_cell_order)
     keys = [(cell.job_key, cell.time) for cell in ordered]
-    rows = Rows(ordered, [f"{key in chosen} {signs[key]}" for key in keys], row, view.frame)
+    # Nearly every row says its cell's digest and nothing else, which is in memory already.
+    says = [signs[key] if key in chosen else f"not shown {signs[key]}" for key in keys]
+    rows = Rows(ordered, says, row, view.frame)
     return Table("Every cell", columns, rows)
 
 

@@ -108,7 +108,7 @@ def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str
         told = material.history([cell for digest in batch for cell in cells_of(digest)])
         return (page(digest, told) for digest in batch)
 
-    folder.add_series([(TOP + placed.models[d], key_of_page(d)) for d in digests], draw_some, AT_ONCE)
+    folder.add_series(((TOP + placed.models[d], key_of_page(d)) for d in digests), draw_some, AT_ONCE)
 
 
 def _line(view: View, digest: str, placed: Places) -> list[str]:
@@ -136,8 +136,8 @@ def _measurements(view: View, placed: Places, folder: Folder, leads: Mapping[tup
             yield sample_page.html(placed.cell(cell), measurements.context(whole, titles[device_of(whole)], placed))
 
     at, signs = placed.cells, material.signs
-    keys = [(cell.job_key, cell.time) for cell in cells]
-    folder.add_series([(TOP + at[key], f"measurement {signs[key]} {leads[key]}") for key in keys], draw_some, AT_ONCE)
+    keys = ((cell.job_key, cell.time) for cell in cells)
+    folder.add_series(((TOP + at[key], f"measurement {signs[key]} {leads[key]}") for key in keys), draw_some, AT_ONCE)
 
 
 def _leads(view: View, placed: Places) -> dict[tuple[str, str], str]:

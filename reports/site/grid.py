@@ -22,6 +22,7 @@ Address = Callable[[str], str]
 
 # The sign alone, where the same row has it in words.
 _SHORT = {"†": "†emulated", "‡": "‡published"}
+SHORT = 80  # characters of a text that is likely to come again
 LONG = 34  # characters; a longer text may take several lines
 ROWS = 300  # of a table on one page; a longer table goes on further pages
 CELLS = 6000  # of a table on one page and in one script: at 300 bytes for each, below 2 MB
@@ -173,9 +174,14 @@ def cell_text(cell: Shown) -> str:
     return words
 
 
-@lru_cache(maxsize=1 << 15)
 def seen(text: str) -> str:
     """Text with everything visible and escaped."""
+    # Words and names come again and again; long texts are told once, and would only fill the memory.
+    return _seen(text) if len(text) < SHORT else str(escape(visible(text)))
+
+
+@lru_cache(maxsize=1 << 15)
+def _seen(text: str) -> str:
     return str(escape(visible(text)))
 
 
