@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import lru_cache
 
 from reports import figures
@@ -26,9 +26,14 @@ COLUMNS = (
     Heading("From", filter="choice"),
 )
 
+BY_LATENCY = 1_000  # rows of a device that stand fastest first; more are by model
+
 
 def grid(view: View, models: Address, cells: Address, tables: Address, odd: str = "") -> Grid:
-    """Every latency, fastest first on each device.
+    """Every latency, fastest first on each device; by model where a device has more than :data:`BY_LATENCY`.
+
+    Nobody reads thousands of rows from the top, and one new latency would move all rows between its old place and its
+    new one: half of the pages of the table would be made again (docs/decisions/0323).
 
     Args:
         view: what was measured.
@@ -37,7 +42,8 @@ def grid(view: View, models: Address, cells: Address, tables: Address, odd: str 
         tables: from a published table's name to its page.
         odd: a digest of the addresses of cells that do not follow from their ids.
     """
-    rows = [*_measured(view, models), *_published(tables)]
+    long = {view.title(device) for device in view.devices if len(view.cells_of(device)) > BY_LATENCY}
+    rows = [*_measured(view, models, long), *_published(tables, long)]
     rows.sort(key=lambda row: row[0])
 
     # Four and more cells of each model, and every cell of a device, have these in common.
@@ -53,12 +59,12 @@ def grid(view: View, models: Address, cells: Address, tables: Address, odd: str 
     return Grid("choose", "Latency, accuracy and size of every model on every device", COLUMNS, made)
 
 
-# Device, latency in ms, model, strategy, ABI, threads: the order of the rows.
+# Device, latency in ms (0 where a device has many), model, strategy, ABI, threads: the order of the rows.
 _Key = tuple[str, float, str, str, str, int]
 _Row = tuple[_Key, Measurement | Standing, str]  # order, what the row is about, what it is made from
 
 
-def _measured(view: View, models: Address) -> Iterator[_Row]:
+def _measured(view: View, models: Address, long: Set[str]) -> Iterator[_Row]:
     signs, of_model = view.material.signs, view.material.artifact_signs
     for device in view.devices:
         title = view.title(device)
@@ -67,7 +73,8 @@ def _measured(view: View, models: Address) -> Iterator[_Row]:
                 digest = cell.artifact_sha256
                 says = f"{title} {of_model.get(digest)} {models(digest)} {signs[cell.job_key, cell.time]}"
                 model, strategy = split_name(cell.model)
-                yield (title, cell.summary.median_ms, model, strategy, cell.abi, cell.threads_requested), cell, says
+                ms = 0.0 if title in long else cell.summary.median_ms
+                yield (title, ms, model, strategy, cell.abi, cell.threads_requested), cell, says
 
 
 def _of_model(held: Held | None) -> tuple[Shown, Shown]:
@@ -135,7 +142,7 @@ def _sizes() -> dict[tuple[str, str, str], str]:
     return found
 
 
-def _published(address: Address) -> Iterator[_Row]:
+def _published(address: Address, long: Set[str]) -> Iterator[_Row]:
     sizes = _sizes()
     for one in figures.latencies():
         size = one.size or sizes.get((one.whose, one.model, one.strategy))
@@ -153,6 +160,7 @@ def _published(address: Address) -> Iterator[_Row]:
             else Shown("not published", empty=True),
             Shown("published", remark=one.whose),
         )
-        key = (one.device, one.ms, one.model, one.strategy, one.abi or "not told", one.threads or 0)
+        ms = 0.0 if one.device in long else one.ms
+        key = (one.device, ms, one.model, one.strategy, one.abi or "not told", one.threads or 0)
         printed = Standing(row)
         yield key, printed, printed.says

@@ -20,12 +20,12 @@ from reports.drawings import sensitivity
 from reports.gather import gather
 from reports.render import plots
 from reports.rows import Rows
-from reports.site import grid, measurements, places, sample_page
+from reports.site import choose, grid, measurements, places, sample_page
 from reports.site import page as site_page
 from reports.site.grid import Grid, Heading, Shown, cell_html, leading_number
 from reports.values import Missing, Text
 from reports.view import View
-from tests.reports.records import FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
+from tests.reports.records import AMC, FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
 from zoo import curves
 from zoo.store import Store
 
@@ -313,3 +313,15 @@ def test_a_row_is_made_once_for_its_page_and_its_script() -> None:
     # The third time it is made anew, to the same bytes.
     assert [script.make() for script in long.scripts] == first
     assert len(made) > 700
+
+
+def test_where_a_device_has_many_latencies_they_stand_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = merge([], [measurement(FLOAT, 20.0), measurement(INT8, 30.0), measurement(AMC, 25.0)])
+
+    def models() -> list[str]:
+        rows = choose.grid(View(made), lambda _: "", lambda _: "", lambda _: "").rows
+        return [row[1].text for row in rows if row[0].text == "local"]
+
+    assert models() == ["mobilenetv2", "amc-mobilenetv1-0.5flops-fashion", "mobilenetv2"]
+    monkeypatch.setattr(choose, "BY_LATENCY", 2)
+    assert models() == ["amc-mobilenetv1-0.5flops-fashion", "mobilenetv2", "mobilenetv2"]
