@@ -53,11 +53,13 @@ class OnDisk:
     Args:
         published: the zoo's file of each (job key, time).
         results: the database.
+        is_local: both are those of this machine's state, where another process finds them, too.
     """
 
-    def __init__(self, published: Mapping[tuple[str, str], Path], results: Results) -> None:
+    def __init__(self, published: Mapping[tuple[str, str], str], results: Results, *, is_local: bool = False) -> None:
         self._published = published
         self._results = results
+        self.is_local = is_local
 
     def whole(self, cells: Sequence[Measurement]) -> Iterator[Measurement]:
         """These cells with every raw sample, in their order.
@@ -73,7 +75,7 @@ class OnDisk:
                 yield next(local)
                 continue
             try:
-                yield read_measurement(path)
+                yield read_measurement(Path(path))
             except (PocketzooError, OSError) as problem:
                 say(f"warning: no samples of cell {cell.job_key[:12]}: {problem}")
                 yield cell

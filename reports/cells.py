@@ -7,15 +7,15 @@ depends on the records alone.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from reports import remembered
 from reports.archive import Archive, InMemory
 from reports.trained import Trained
 from zoo.artifact import Artifact
@@ -25,6 +25,7 @@ from zoo.past import Past, PastSummary, PastVerdict
 
 if TYPE_CHECKING:
     from reports.drawings import Sensitivity
+    from reports.steps import Pruned
 
 CELL_ID = 12  # hex digits of the job key that name a cell
 
@@ -48,8 +49,9 @@ class Held:
 class Material:
     """All that a report is made from. Each measurement appears once.
 
-    ``measurements`` may lack their repeats: ``archive`` has them. Tables need summaries alone. ``curves`` are those of
-    the searches that made an artifact, by its digest.
+    ``measurements`` may lack their repeats and the evidence that exceeded no limit: ``archive`` has them. ``curves``
+    are those of the searches that made an artifact, by its digest; ``pruned`` are networks that were pruned step by
+    step. ``known_signs`` are those of :attr:`signs` that were remembered.
     """
 
     held: tuple[Held, ...] = ()
@@ -57,6 +59,8 @@ class Material:
     trained: tuple[Trained, ...] = ()
     archive: Archive = field(default_factory=InMemory, repr=False, compare=False)
     curves: Mapping[str, tuple[Sensitivity, ...]] = field(default_factory=dict)
+    pruned: tuple[Pruned, ...] = ()
+    known_signs: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False, compare=False)
     by_digest: dict[str, Held] = field(init=False, repr=False, compare=False)
     by_place: dict[CellKey, list[Measurement]] = field(init=False, repr=False, compare=False)
     _of_artifact: dict[str, list[Measurement]] = field(init=False, repr=False, compare=False)
@@ -113,14 +117,26 @@ class Material:
     @cached_property
     def signs(self) -> dict[tuple[str, str], str]:
         """A digest of each measurement, by (job key, time)."""
-        encoder = msgspec.msgpack.Encoder(order="deterministic")
-        return {(cell.job_key, cell.time): _digest(encoder.encode(cell)) for cell in self.measurements}
+        known = self.known_signs
+        return {
+            (key := (cell.job_key, cell.time)): known.get(key) or remembered.sign(cell) for cell in self.measurements
+        }
 
     @cached_property
     def artifact_signs(self) -> dict[str, str]:
         """A digest of each entry with its tags, by the digest of its file."""
         encoder = msgspec.msgpack.Encoder(order="deterministic")
-        return {digest: _digest(encoder.encode((held.artifact, held.tags))) for digest, held in self.by_digest.items()}
+        return {
+            digest: remembered.digest_of(encoder.encode((held.artifact, held.tags)))
+            for digest, held in self.by_digest.items()
+        }
+
+    @cached_property
+    def artifacts_key(self) -> str:
+        """A digest of all entries with their tags."""
+        return remembered.digest_of(
+            " ".join(f"{digest} {sign}" for digest, sign in self.artifact_signs.items()).encode()
+        )
 
     def sign(self, cell: Measurement) -> str:
         """A digest of a measurement."""
@@ -130,8 +146,11 @@ class Material:
         """A digest of an artifact and of everything measured of it, on whatever device."""
         found = self._told.get(digest)
         if found is None:
-            parts = (self.artifact_signs.get(digest, ""), *map(self.sign, self.by_artifact(digest)))
-            found = self._told[digest] = _digest(" ".join(parts).encode())
+            signs = self.signs
+            parts = [signs[cell.job_key, cell.time] for cell in self._of_artifact.get(digest, ())]
+            found = self._told[digest] = remembered.digest_of(
+                f"{self.artifact_signs.get(digest, '')} {' '.join(parts)}".encode()
+            )
         return found
 
     @cached_property
@@ -139,20 +158,14 @@ class Material:
         return {}
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, order=True)
-class DeviceKey:
+class DeviceKey(NamedTuple):
     """A device as reports tell devices apart: two machines that share a name differ in their fingerprint."""
 
     name: str
     fingerprint: str
 
 
-@dataclass(frozen=True, order=True)
-class Setup:
+class Setup(NamedTuple):
     """What must be equal before two latencies may be compared, besides device, ABI and threads."""
 
     runner: str
@@ -214,6 +227,8 @@ def merge(
     archive: Archive | None = None,
     trained: tuple[Trained, ...] = (),
     curves: Mapping[str, tuple[Sensitivity, ...]] | None = None,
+    signs: Mapping[tuple[str, str], str] | None = None,
+    pruned: tuple[Pruned, ...] = (),
 ) -> Material:
     """Everything once, in an order that does not depend on where it came from.
 
@@ -223,6 +238,8 @@ def merge(
         archive: where samples and earlier rounds are; by default the measurements hold their own samples.
         trained: what training gave, by recipe.
         curves: of searches, by the digest of the artifact that they led to.
+        pruned: networks pruned step by step.
+        signs: of measurements whose digests are known, by (job key, time).
     """
     entries = {(item.artifact.name, item.artifact.digest): item for item in held}
     # Counts of instructions are no latencies, and every table here is one of latencies.
@@ -233,6 +250,8 @@ def merge(
         trained=trained,
         archive=archive or InMemory(),
         curves=dict(curves or {}),
+        pruned=pruned,
+        known_signs=signs or {},
     )
 
 
@@ -241,10 +260,14 @@ def marks(measurement: Measurement) -> tuple[str, ...]:
 
     ``✓`` stands only on a valid number measured on hardware.
     """
+    return _marks(measurement.provenance, measurement.verdict.name)
+
+
+@cache
+def _marks(provenance: str, verdict: str) -> tuple[str, ...]:
     found = []
-    if measurement.provenance != "hardware":
-        found.append({"emulated": "†emulated", "published": "‡published"}[measurement.provenance])
-    verdict = measurement.verdict.name
+    if provenance != "hardware":
+        found.append({"emulated": "†emulated", "published": "‡published"}[provenance])
     if verdict == "emulated":
         found.insert(0, "†emulated")
     elif verdict != "valid":
@@ -277,6 +300,7 @@ def shown(material: Material) -> dict[CellKey, Measurement]:
     return {place: max(cells, key=preference) for place, cells in material.by_place.items()}
 
 
+@lru_cache(maxsize=1 << 16)
 def split_name(name: str) -> tuple[str, str]:
     """Model and strategy of a name: ``mobilenetv2-distil-quant`` gives ``("mobilenetv2", "distil-quant")``.
 

@@ -35,17 +35,27 @@ version_option(reports)
     show_default=True,
     help="Markdown for a code host, a web site that opens from disk, or both.",
 )
+@click.option(
+    "--curve",
+    "curves",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Also show this curve of a network pruned step by step (compress curve --out FILE). Can be given again.",
+)
 @reporting_options
-def build(out: Path, kind: str, as_json: bool) -> None:
+def build(out: Path, kind: str, curves: tuple[Path, ...], as_json: bool) -> None:
     """Write the report: README.md with the summary, tables, plots, and cells.json with every raw sample.
 
     Only what has changed since the last build into the same folder is made again.
     """
+    from reports import collecting
     from reports.build import KINDS
     from reports.build import build as write
     from reports.gather import gather
 
-    built = write(gather(), out, KINDS if kind == "all" else (kind,))
+    with collecting.off():
+        built = write(gather(curves=curves), out, KINDS if kind == "all" else (kind,), curves=curves)
     if as_json:
         print_json({"out": str(out), "files": list(built.files), "cells": built.cells, "made": built.made})
         return

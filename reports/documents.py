@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.published import load
-from reports import beside, familiar, figures, status, tables
+from reports import beside, familiar, figures, status, steps, tables
 from reports.render import markdown
 from reports.values import Ratio, Table, Text
 from reports.view import View
@@ -82,6 +82,16 @@ def pruning(view: View) -> Parts:
     return (*parts, *_tables(OTHER_PRUNED))
 
 
+def stepped(view: View) -> list[Table]:
+    """Networks pruned step by step and measured at each, as Torch-Pruning's latency test does it."""
+    return [steps.table(drawn) for drawn in view.material.pruned]
+
+
+STEPPED = (
+    "All layers of a network lose the same share of their channels, step by step, and every step is measured as it is, "
+    "untrained: what a network takes is decided by its structure. `compress curve RECIPE --device D --out FILE.json` "
+    "measures one, `reports build --curve FILE.json` shows it here."
+)
 _SPEED_UP_WORDS = (
     "Speed Up is MACs before over MACs after, as Torch-Pruning counts it; it is no latency. Δ is in points; ours has "
     "its 95% interval (Newcombe). Measured latencies of the same models are in [latency.md](latency.md)."

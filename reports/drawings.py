@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,15 +81,21 @@ def pareto(points: Sequence[tuple[float, float]]) -> set[int]:
 
 def layers(points: Sequence[tuple[float, float]]) -> Iterator[set[int]]:
     """The front, then the front of the points without it, and so on until none is left."""
-    left = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
-    while left:
-        front, beaten = [left[0]], list[int]()
-        for i in left[1:]:
-            # By growing latency: a point stands where it is more accurate than all before it, or is one of them again.
-            last = points[front[-1]]
-            (front if points[i][1] > last[1] or points[i] == last else beaten).append(i)
-        yield set(front)
-        left = beaten
+    fronts: list[set[int]] = []
+    last: list[float] = []  # of each front the accuracy that was reached so far, negative: they grow
+    before: tuple[float, float] | None = None
+    place = 0
+    for i in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        # By growing latency: a point stands where it is more accurate than all before it, or is the last of them again.
+        if points[i] != before:
+            before = points[i]
+            place = bisect_right(last, -before[1])
+            if place == len(fronts):
+                fronts.append(set())
+                last.append(0.0)
+            last[place] = -before[1]
+        fronts[place].add(i)
+    yield from fronts
 
 
 def worth_drawing(points: Sequence[tuple[float, float]], firm: Sequence[bool], most: int) -> list[int]:
@@ -113,26 +120,31 @@ def trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
 def _trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
     found = []
     for abi in sorted({cell.abi for cell in view.cells_of(device)}):
-        rows = []
+        found_here = []
         for item in view.tagged:
             cell = view.at(item.artifact.digest, device, abi, 1)
-            accuracy = headline(item.artifact)
-            if cell is None or cell.summary is None or accuracy is None:
+            if cell is None or cell.summary is None:
                 continue
-            drawn = score(accuracy, item.artifact.digest)
-            ends = None if drawn.low is None or drawn.high is None else (drawn.low, drawn.high)
-            rows.append((item.artifact.name, cell, cell.summary, drawn, ends, metric_name(accuracy.metric)))
+            accuracy = headline(item.artifact)
+            if accuracy is not None:
+                found_here.append((item.artifact, cell, cell.summary, accuracy))
         # One axis holds one metric; the one most models have.
-        metrics = [row[5] for row in rows]
+        metrics = Counter(metric_name(entry[3].metric) for entry in found_here)
         if not metrics:
             continue
-        metric = max(sorted(set(metrics)), key=metrics.count)
-        rows = [row for row in rows if row[5] == metric]
-        told = len(rows)
+        metric = max(sorted(metrics), key=metrics.__getitem__)
+        found_here = [entry for entry in found_here if metric_name(entry[3].metric) == metric]
+        told = len(found_here)
         kept = worth_drawing(
-            [(row[2].median_ms, row[3].value) for row in rows], [believable(row[1]) for row in rows], MOST_POINTS
+            [(summary.median_ms, accuracy.value) for _, _, summary, accuracy in found_here],
+            [believable(cell) for _, cell, _, _ in found_here],
+            MOST_POINTS,
         )
-        rows = [rows[i] for i in kept]
+        rows = []
+        for artifact, cell, summary, accuracy in (found_here[i] for i in kept):
+            drawn = score(accuracy, artifact.digest)
+            ends = None if drawn.low is None or drawn.high is None else (drawn.low, drawn.high)
+            rows.append((artifact.name, cell, summary, drawn, ends))
         # Only numbers that can be believed make the front.
         firm = [i for i, row in enumerate(rows) if believable(row[1])]
         front = pareto([(rows[i][2].median_ms, rows[i][3].value) for i in firm])
@@ -149,7 +161,7 @@ def _trades(view: View, device: DeviceKey) -> list[tuple[str, Trade]]:
                 mark=_mark(cell),
                 front=i in best,
             )
-            for i, (name, cell, summary, drawn, ends, _) in enumerate(rows)
+            for i, (name, cell, summary, drawn, ends) in enumerate(rows)
         )
         what = "Top-1 (%)" if metric == "top1" else metric
         found.append((abi, Trade(f"{view.title(device)}, {abi}, 1 thread", what, points, told - len(points))))
@@ -176,10 +188,10 @@ def _scalings(view: View, device: DeviceKey) -> list[tuple[str, Scaling]]:
                         _mark(cell),
                     )
                 )
-        names = [name for name, _ in groups]
+        names = Counter(name for name, _ in groups)
         if groups:
             labelled = tuple(
-                (f"{name}@{digest[:8]}" if names.count(name) > 1 else name, tuple(bars))
+                (f"{name}@{digest[:8]}" if names[name] > 1 else name, tuple(bars))
                 for (name, digest), bars in groups.items()
             )
             found.append((abi, Scaling(f"{view.title(device)}, {abi}", labelled)))

@@ -13,7 +13,7 @@ from reports.beside import notes as notes_of
 from reports.cells import DeviceKey, Held, device_of, split_name
 from reports.compare import accuracy_change, headline, metric_name, parent_of, score
 from reports.figures import Published
-from reports.rows import Row, Rows, standing
+from reports.rows import Rows, Standing
 from reports.tables import ARM, THREADS
 from reports.values import Column, Line, Missing, Ratio, Size, Table, Text, Value
 from reports.view import View, why_empty_by_abis
@@ -21,7 +21,8 @@ from zoo.artifact import Artifact
 from zoo.timings import images_per_s
 
 HERE = "here"
-_Row = tuple[tuple[str, ...], Row[Value]]  # sort key, row
+_Ours = tuple[DeviceKey, str, tuple[str, ...]]  # device, digest, the words that a row begins with
+_Row = tuple[tuple[str, ...], Standing | _Ours, str]  # sort key, what the row is about, what it is made from
 
 
 def side_by_side(view: View) -> list[Table]:
@@ -58,25 +59,30 @@ def _latencies(view: View, abis: tuple[str, ...], devices: list[DeviceKey]) -> T
             for count in threads
         ]
         row = (Text(place), Text(model), Text(strategy), Text(document), *values)
-        rows.append(((place, model, strategy, "1", document), standing(row)))
+        printed = Standing(row)
+        rows.append(((place, model, strategy, "1", document), printed, printed.says))
 
-    def ours(device: DeviceKey, digest: str, head: tuple[str, ...]) -> tuple[Value, ...]:
+    def ours(about: _Ours) -> tuple[Value, ...]:
+        device, digest, head = about
         return (*map(Text, head), *(view.latency_at(digest, device, abi, count) for abi in abis for count in threads))
 
+    sign_of = view.material.sign_of
     for device in devices:
-        measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
+        measured = {cell.artifact_sha256: cell.model for cell in view.ordered(device)}
         names = Counter(measured.values())
         title = view.title(device)
         for digest, name in measured.items():
             model, strategy = split_name(name)
             short = f"{model}@{digest[:8]}" if names[name] > 1 else model
             head = (title, short, strategy, HERE)
-            lazy: Row[Value] = Row(f"{head} {view.says(digest)}", partial(ours, device, digest, head), digest)
-            rows.append(((device.name, model, strategy, "0", title, digest), lazy))
+            says = f"{title}\x1f{short}\x1f{strategy} {sign_of(digest)}"
+            rows.append(((device.name, model, strategy, "0", title, digest), (device, digest, head), says))
     order = {device.name: number for number, device in enumerate(view.devices)}
     # Devices that were measured here first, in the order of the other pages.
-    rows.sort(key=lambda item: (order.get(item[0][0], len(order)), item[0]))
-    return Table(f"Latency (ms): {', '.join(abis)}", tuple(columns), Rows(row for _, row in rows))
+    rows.sort(key=lambda item: item[0])
+    rows.sort(key=lambda item: order.get(item[0][0], len(order)))
+    drawn = Rows([about for _, about, _ in rows], [says for _, _, says in rows], ours, view.frame)
+    return Table(f"Latency (ms): {', '.join(abis)}", tuple(columns), drawn)
 
 
 def _by_place(latencies: Iterable[Published]) -> dict[tuple[str, str, str, str], list[Published]]:
@@ -214,44 +220,56 @@ def by_threads(view: View) -> list[Table]:
         Column("Storage size", numeric=True),
         Column("Thread1/Thread2/Thread4 (ms)", "right"), Column("Whose"),
     )  # fmt: skip
-    groups: dict[tuple[str, str], list[Row[Value]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Standing | Artifact, str]]] = {}
+    places = {(view.title(device), abi): device for device in view.devices for abi in _abis_on(view, device)}
     lines: dict[tuple[str, ...], list[Published]] = {}
     for one in figures.latencies():
         if one.abi and one.threads:
             key = (one.device, one.abi, one.table, one.model, one.strategy, one.dataset or "")
             lines.setdefault(key, []).append(one)
     for (device, abi, _, model, strategy, dataset), told in lines.items():
-        groups.setdefault((device, abi), []).append(
-            standing(
-                (
-                    Text(f"{model} ({dataset})" if dataset else model),
-                    Text(strategy),
-                    _published(told[0].accuracy),
-                    _published(told[0].size),
-                    Line(tuple(Text(one.printed, published=True) for one in told)),
-                    Text(told[0].whose),
-                )
+        printed = Standing(
+            (
+                Text(f"{model} ({dataset})" if dataset else model),
+                Text(strategy),
+                _published(told[0].accuracy),
+                _published(told[0].size),
+                Line(tuple(Text(one.printed, published=True) for one in told)),
+                Text(told[0].whose),
             )
         )
+        groups.setdefault((device, abi), []).append((printed, printed.says))
 
-    def ours(artifact: Artifact, place: DeviceKey, abi: str) -> tuple[Value, ...]:
+    def ours(place: DeviceKey | None, abi: str, artifact: Artifact) -> tuple[Value, ...]:
+        assert place is not None  # noqa: S101  a place without a device has printed rows alone
         times = tuple(view.latency_at(artifact.digest, place, abi, count) for count in THREADS)
         model, strategy = split_name(artifact.name)
         return Text(model), Text(strategy), _score(artifact), Size(artifact.size_bytes), Line(times), Text(HERE)
 
-    for device_key in view.devices:
-        title = view.title(device_key)
-        abis_here = sorted({cell.abi for cell in view.cells_of(device_key)})
-        for item in view.order:
-            artifact = item.artifact
-            here = view.of(artifact.digest, device_key)
-            for abi_here in abis_here:
-                if not any(cell.abi == abi_here and cell.threads_requested in THREADS for cell in here):
-                    continue
-                says = f"{device_key} {abi_here} {view.says(artifact.digest)}"
-                lazy: Row[Value] = Row(says, partial(ours, artifact, device_key, abi_here), artifact.digest)
-                groups.setdefault((title, abi_here), []).append(lazy)
-    return [Table(f"{device}, {abi}", columns, Rows(rows)) for (device, abi), rows in sorted(groups.items())]
+    for (title, abi_here), device_key in places.items():
+        measured = {
+            cell.artifact_sha256
+            for cell in view.cells_of(device_key)
+            if cell.abi == abi_here and cell.threads_requested in THREADS
+        }
+        groups.setdefault((title, abi_here), []).extend(
+            (item.artifact, view.material.sign_of(item.artifact.digest))
+            for item in view.order
+            if item.artifact.digest in measured
+        )
+    tables = []
+    for (device, abi), found in sorted(groups.items(), key=lambda group: group[0]):
+        if found:
+            place = places.get((device, abi))
+            says = [said for _, said in found]
+            make = partial(ours, place, abi)
+            rows = Rows([about for about, _ in found], says, make, f"{place} {abi} {view.frame}")
+            tables.append(Table(f"{device}, {abi}", columns, rows))
+    return tables
+
+
+def _abis_on(view: View, device: DeviceKey) -> list[str]:
+    return sorted({cell.abi for cell in view.cells_of(device)})
 
 
 def _text(text: str | None, otherwise: str) -> Value:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from harness.published import PublishedColumn, PublishedRow, PublishedTable, load, names
+from harness.published import PublishedColumn, PublishedRow, PublishedTable, every
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 THREADS_IN_A_LINE = (1, 2, 4)
@@ -45,10 +45,9 @@ def whose(table: PublishedTable) -> str:
     return re.split(r"[ :]", table.source.document, maxsplit=1)[0]
 
 
-@cache
 def tables() -> tuple[PublishedTable, ...]:
     """Every published table, by name."""
-    return tuple(load(name) for name in names())
+    return every()
 
 
 @cache

@@ -3,6 +3,10 @@
 Each file has a *content key*, a digest of everything it is made from. ``report.json`` in the folder holds the keys of
 the last build. A file whose key is the same, that is there and was not touched since, is kept without being made. The
 list holds neither times nor sizes, so the same input gives the same bytes here, too.
+
+Files are entered first, which is cheap; what has to be made is made at the end, in *units*. The number of a unit
+depends on what is entered alone, not on what is on disk, so that two processes that enter the same can share the units
+(:mod:`reports.helper`).
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -57,6 +62,11 @@ def code_key() -> str:
     return digest.hexdigest()
 
 
+@cache
+def _code_digest() -> hashlib._Hash:
+    return hashlib.sha256(f"{code_key()} ".encode())
+
+
 class Folder:
     """The files of one build.
 
@@ -74,6 +84,9 @@ class Folder:
         self._top = str(out)
         self.keys: dict[str, str] = {}
         self.made = 0
+        self.lacking = 0
+        # What a unit makes; None where all of it is there. It returns how often it made something.
+        self.units: list[Callable[[], int] | None] = []
         self._before, self._built_ns = _last_build(out / LIST)
 
     def add(self, name: str, key: str, make: Callable[[], bytes]) -> None:
@@ -93,35 +106,64 @@ class Folder:
             ValueError: a name that is not a plain relative path, or is there already.
         """
         wanted = sorted(names)
+
+        def unit() -> int:
+            found = make()
+            if sorted(found) != wanted:
+                raise ValueError(f"made {sorted(found)} where {wanted} was promised")
+            for name in wanted:
+                self._put(name, found[name])
+            return 1
+
         # Every name is asked for, so that each has its key.
-        if not any([self.lacks(name, key) for name in wanted]):
-            return
-        found = make()
-        if sorted(found) != wanted:
-            raise ValueError(f"made {sorted(found)} where {wanted} was promised")
-        for name in wanted:
-            self._put(name, found[name])
-        self.made += 1
+        self.units.append(unit if any([self._lacks(name, key) for name in wanted]) else None)
 
-    def lacks(self, name: str, key: str) -> bool:
-        """Enter a file into the list; whether it has to be written, by :meth:`write`.
+    def add_series(
+        self, files: Iterable[tuple[str, str]], make: Callable[[Sequence[int]], Iterable[bytes]], together: int
+    ) -> None:
+        """Many files that are made some at a time, such as pages whose samples are read together.
 
-        Raises:
-            ValueError: a name that is not a plain relative path, or is there already.
+        Args:
+            files: name and key of each.
+            make: from the numbers of those that are wanted to their bytes, in that order.
+            together: so many make a unit.
         """
-        if not _OURS.fullmatch(name) or name in self.keys or name == LIST:
+        left = enumerate(files)
+        while batch := list(islice(left, together)):
+            # Keys are long and many; names alone are kept until the files are made.
+            wanted = {number: name for number, (name, key) in batch if self._lacks(name, key)}
+
+            def unit(wanted: dict[int, str] = wanted) -> int:
+                for name, data in zip(wanted.values(), make(list(wanted)), strict=True):
+                    self._put(name, data)
+                return len(wanted)
+
+            self.units.append(unit if wanted else None)
+
+    def _lacks(self, name: str, key: str) -> bool:
+        """Enter a file into the list; whether it has to be written."""
+        # What the last build made has such a name.
+        known = self._before.get(name)
+        if (known is None and not _OURS.fullmatch(name)) or name in self.keys or name == LIST:
             raise ValueError(f"not a name of a new file of a report: {name!r}")
         # Half a digest is enough to tell keys apart, and a list of a hundred thousand files is read each time.
-        key = hashlib.sha256(f"{code_key()} {key}".encode()).hexdigest()[:32]
+        digest = _code_digest().copy()
+        digest.update(key.encode())
+        key = digest.hexdigest()[:32]
         self.keys[name] = key
-        return self._before.get(name) != key or not self._untouched(name)
+        lacks = known != key or not self._untouched(name)
+        self.lacking += lacks
+        return lacks
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file that was found lacking."""
-        if name not in self.keys:
-            raise ValueError(f"nobody asked whether this file is lacking: {name!r}")
-        self._put(name, data)
-        self.made += 1
+    @property
+    def is_first(self) -> bool:
+        """Whether no build into this folder has ended."""
+        return not self._before
+
+    def plan(self) -> str:
+        """A digest of every file that was entered and what it is made from."""
+        told = "\n".join(f"{name} {key}" for name, key in self.keys.items())
+        return hashlib.sha256(f"{len(self.units)}\n{told}".encode()).hexdigest()
 
     def _put(self, name: str, data: bytes) -> None:
         path = self.out / name
@@ -130,7 +172,16 @@ class Folder:
             _replace(f"{self._top}/{name}", data)
 
     def finish(self) -> tuple[str, ...]:
-        """Remove what an earlier build made and this one did not, write the list, and return all names, sorted."""
+        """Make what is lacking, remove what an earlier build made and this one did not, and write the list.
+
+        Returns:
+            All names, sorted.
+        """
+        self.made += sum(unit() for unit in self.units if unit is not None)
+        return self.close()
+
+    def close(self) -> tuple[str, ...]:
+        """The end of :meth:`finish`, where somebody else has run the units and counted them in ``made``."""
         for name in self._before:
             if name not in self.keys:
                 path = self.out / name
@@ -139,7 +190,9 @@ class Folder:
                     path.unlink(missing_ok=True)
                     with contextlib.suppress(OSError):
                         path.parent.rmdir() if path.parent != self.out else None
-        listed = json.dumps({"schema": 1, "files": dict(sorted(self.keys.items()))}, indent=0).encode() + b"\n"
+        # Names and keys are plain: nothing in them is to be escaped.
+        lines = ",\n".join(f'"{name}": "{key}"' for name, key in sorted(self.keys.items()))
+        listed = f'{{\n"schema": 1,\n"files": {{\n{lines}\n}}\n}}\n'.encode()
         path = self.out / LIST
         # Written last: what is younger than this list was touched by somebody else.
         if self.made or not path.is_file() or path.read_bytes() != listed:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
-import msgspec
-
-from devices.facts import DeviceFacts
 from harness.results import Results
 from pocketzoo.command import say
 from pocketzoo.errors import PocketzooError
-from reports import trained
+from reports import steps, trained
 from reports.archive import OnDisk
 from reports.cells import Held, Material, merge
 from reports.drawings import Sensitivity, sensitivity
 from zoo.curves import kept
-from zoo.measurement import Measurement
 from zoo.store import Store
 
 
-def gather(store: Store | None = None, results: Results | None = None) -> Material:
+def gather(store: Store | None = None, results: Results | None = None, curves: Sequence[Path] = ()) -> Material:
     """Published measurements of every zoo entry, and the local results that were not published, without samples.
 
     An entry that cannot be read is left out with a warning: one damaged file must not cost the report of the others.
@@ -27,19 +25,26 @@ def gather(store: Store | None = None, results: Results | None = None) -> Materi
     Args:
         store: the zoo; default: the local one.
         results: the database; default: the local one.
-    """
-    from reports.reading import entries
+        curves: files of networks pruned step by step, besides those of docs/data.
 
+    Raises:
+        BadInput: one of ``curves`` holds none.
+    """
+    from reports.reading import read
+
+    is_local = store is None and results is None
     results = results or Results()
     store = store or Store()
-    held, published, places = [], [], {}
-    for entry in entries(store, _warn):
+    found = read(store, results, _warn)
+    held, cells, places = [], [], {}
+    for entry in found.entries:
         held.append(Held(entry.artifact, entry.tags))
         for cell, path in entry.cells:
-            published.append(cell)
+            cells.append(cell)
             places[cell.job_key, cell.time] = path
-    cells = _shared([*published, *results.latest_summaries()])
-    return merge(held, cells, OnDisk(places, results), trained.load(), _curves(store))
+    cells += found.rounds
+    archive = OnDisk(places, results, is_local=is_local)
+    return merge(held, cells, archive, trained.load(), _curves(store), found.signs, steps.load(curves))
 
 
 def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:
@@ -54,21 +59,6 @@ def _curves(store: Store) -> dict[str, tuple[Sensitivity, ...]]:
                 continue
             found[digest] = (*found.get(digest, ()), drawn)
     return found
-
-
-def _shared(cells: list[Measurement]) -> list[Measurement]:
-    """The same cells; those of one device share its facts, which are most of a cell's memory."""
-    known: dict[tuple[str, str], list[DeviceFacts]] = {}
-    return [msgspec.structs.replace(cell, device=_one_of(known, cell.device)) for cell in cells]
-
-
-def _one_of(known: dict[tuple[str, str], list[DeviceFacts]], facts: DeviceFacts) -> DeviceFacts:
-    alike = known.setdefault((facts.name, facts.fingerprint), [])
-    for one in alike:
-        if one == facts:
-            return one
-    alike.append(facts)
-    return facts
 
 
 def _warn(problem: PocketzooError) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.published import load
 from reports import beside, documents, familiar, tables
-from reports.cells import DeviceKey, Setup, repeat_count, setup_of
+from reports.cells import DeviceKey, Setup, repeat_count
 from reports.documents import Parts
 from reports.pictures import MOST_DRAWN, Pictures
 from reports.render import markdown
@@ -59,20 +59,23 @@ reports build                        # then build this report again"""
 NEXT_STEPS = f"{_NOTHING}\n\n{COMMANDS}"
 
 
-def all_pages(view: View, pictures: Pictures, curves: Sequence[tuple[str, str]] = ()) -> dict[str, Parts]:
+def all_pages(
+    view: View, pictures: Pictures, curves: Sequence[tuple[str, str]] = (), stepped: Sequence[tuple[str, str]] = ()
+) -> dict[str, Parts]:
     """Every page by its file name; one whose tables are long goes on in others.
 
     Args:
         view: what is to be shown.
         pictures: for each device the (title, SVG file name) of its plots; empty without matplotlib.
         curves: the (title, SVG file name) of each plot of a search's sensitivity curves.
+        stepped: the same of networks pruned step by step.
     """
     whole = {
         "README.md": readme(view, pictures),
         "latency.md": latency_page(view),
         "quantization.md": quantization_page(view),
         "accuracy.md": accuracy_page(view),
-        "pruning.md": (*documents.pruning(view), *_sensitivity(curves)),
+        "pruning.md": (*documents.pruning(view), *_stepped(view, stepped), *_sensitivity(curves)),
         "threads.md": documents.threads(view),
         "gpu.md": documents.gpu(view),
         "amc.md": documents.amc(view),
@@ -112,6 +115,15 @@ def split(name: str, parts: Parts) -> dict[str, Parts]:
             else:
                 pages[names[number - 1]] = (f"# {markdown.escape(part.title)}", text, piece)
     return {name: tuple(kept), **pages}
+
+
+def _stepped(view: View, stepped: Sequence[tuple[str, str]]) -> Parts:
+    if not view.material.pruned:
+        return ()
+    tables_ = documents.stepped(view)
+    told = tuple(part for table in tables_ for part in (f"### {markdown.escape(table.title)}", table))
+    pictures_ = (f"![{markdown.escape(title)}]({file})" for title, file in stepped)
+    return ("## Pruned step by step", documents.STEPPED, *pictures_, *told)
 
 
 def _sensitivity(curves: Sequence[tuple[str, str]]) -> Parts:
@@ -256,11 +268,7 @@ def _how_measured(view: View) -> str:
         return ""
     parts = ["## How it was measured"]
     for device in view.devices:
-        cells = view.cells_of(device)
-        lines = []
-        for setup in sorted({setup_of(cell) for cell in cells}):
-            mine = [cell for cell in cells if setup_of(cell) == setup]
-            lines.append(f"- {_setup(view, device, setup, mine)}")
+        lines = [f"- {_setup(view, device, setup, mine)}" for setup, mine in view.setups(device).items()]
         parts.append(f"On {markdown.escape(view.title(device))}:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
@@ -292,9 +300,10 @@ def _again(view: View) -> str:
     """Commands that measure the same again, one per device and set-up."""
     lines = []
     for device in view.devices:
-        cells = [cell for cell in view.cells_of(device) if cell.provenance != "published"]
-        for setup in sorted({setup_of(cell) for cell in cells}):
-            lines.append(_command(device, [cell for cell in cells if setup_of(cell) == setup]))
+        for cells in view.setups(device).values():
+            ours = [cell for cell in cells if cell.provenance != "published"]
+            if ours:
+                lines.append(_command(device, ours))
     names = sorted({item.artifact.name for item in view.material.held})
     if names:
         lines.append(f"zoo pull {shlex.quote(names[0])} --to out    # the file itself; sha256sum gives its digest")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 from pocketzoo.command import say
-from reports import drawings
+from reports import drawings, steps
 from reports.cells import DeviceKey
 from reports.drawings import most_sensitive
 from reports.folder import Folder, key_of
@@ -95,6 +95,25 @@ def sensitivities(folder: Folder, view: View) -> list[tuple[str, str]]:
                 lambda drawn=drawn, name=name: {f"{name}.{k}": data for k, data in curves.sensitivity(drawn).items()},  # type: ignore[misc]
             )
             found.append((f"Sensitivity: {drawn.title}", f"{name}.svg"))
+    return found
+
+
+def pruned(folder: Folder, view: View) -> list[tuple[str, str]]:
+    """Draw the networks that were pruned step by step; the (title, SVG file name) of each plot."""
+    found: list[tuple[str, str]] = []
+    if not plots.available():
+        return found
+    for measure, lines in steps.lines(view.material.pruned).items():
+        name = f"steps-{measure.split(' ')[0].lower()}"
+        title = f"Pruned step by step: {measure.lower()} against MACs"
+        folder.add_group(
+            [f"{name}.svg", f"{name}.png"],
+            key_of("plot", _version(), title, lines),
+            lambda lines=lines, measure=measure, title=title, name=name: {  # type: ignore[misc]
+                f"{name}.{kind}": data for kind, data in curves.steps(lines, measure, title).items()
+            },
+        )
+        found.append((title, f"{name}.svg"))
     return found
 
 

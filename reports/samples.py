@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import msgspec
 
 from reports.cells import cell_id
@@ -22,29 +24,25 @@ def digits_for(cells: int) -> int:
     return digits
 
 
-def file_of(cell: Measurement, cells: int) -> str:
-    """The file that holds a cell, in a report of so many cells: ``cells.json``, or ``cells/3f.json``."""
-    digits = digits_for(cells)
-    return f"cells/{cell_id(cell)[:digits]}.json" if digits else CELLS
-
-
 def add(folder: Folder, view: View) -> None:
     """Write every cell: into ``cells.json``, or where there are many, into ``cells/``, as ``cells.json`` then says."""
-    cells = sorted(view.material.measurements, key=lambda cell: (cell.job_key, cell.time))
+    cells = view.material.measurements  # by key, then by time
     digits = digits_for(len(cells))
-    groups: dict[str, list[Measurement]] = {} if digits else {CELLS: []}
+    groups: dict[str, list[Measurement]] = {}
     for cell in cells:
-        groups.setdefault(file_of(cell, len(cells)), []).append(cell)
-    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
-    for name, group in groups.items():
-        key = key_of([((cell.job_key, cell.time) in chosen, view.material.sign(cell)) for cell in group])
+        groups.setdefault(cell.job_key[:digits], []).append(cell)
+    chosen, signs = view.chosen, view.material.signs
+    for start, group in groups.items() or [("", [])]:
+        name = f"cells/{start}.json" if digits else CELLS
+        keys = [(cell.job_key, cell.time) for cell in group]
+        key = key_of([(key in chosen, signs[key]) for key in keys])
         folder.add(name, key, lambda group=group: _document(view, group, chosen))  # type: ignore[misc]
     if digits:
         head = {"digits": digits, "says": f"cell ID is in cells/, in the file named by its first {digits} digits"}
         folder.add(CELLS, key_of(head), lambda: msgspec.json.encode(head) + b"\n")
 
 
-def _document(view: View, cells: list[Measurement], chosen: set[tuple[str, str]]) -> bytes:
+def _document(view: View, cells: list[Measurement], chosen: Set[tuple[str, str]]) -> bytes:
     lines = []
     for cell in view.material.whole(cells):
         shown = b"true" if (cell.job_key, cell.time) in chosen else b"false"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
 
 from reports.cells import (
     DeviceKey,
@@ -24,7 +25,7 @@ from reports.compare import (
     size_change,
     speed_up,
 )
-from reports.rows import Row, Rows
+from reports.rows import Rows
 from reports.values import Column, Missing, Size, Table, Text, Value
 from reports.view import View
 from zoo.artifact import Accuracy, Artifact
@@ -112,15 +113,16 @@ def summary(view: View, device: DeviceKey, *, most: int, measured: bool = False)
     if len(listed) < len(tagged):
         left = len(tagged) - len(listed)
         notes.append(f"{left:,} {'model' if left == 1 else 'models'} of the zoo not measured here.")
-    rows = Rows(_lazy(view, item, counts[item.artifact.name], partial(row, item)) for item in listed[:most])
+    rows = _of_models(view, listed[:most], counts, row)
     return Table(view.title(device), tuple(columns), rows, tuple(notes))
 
 
-def _lazy(view: View, item: Held, alike: int, make: Callable[[], tuple[Value, ...]]) -> Row[Value]:
-    """A row about a model that may be set beside its parent, of whose name there are so many."""
-    artifact = item.artifact
-    digests = (artifact.digest, artifact.parent.digest) if artifact.parent else (artifact.digest,)
-    return Row(f"{alike > 1} {view.says(*digests)}", make, artifact.digest)
+def _of_models(
+    view: View, items: Sequence[Held], counts: Mapping[str, int], make: Callable[[Held], tuple[Value, ...]]
+) -> Rows[Value]:
+    """Rows about models that may be set beside their parents; ``counts`` are those of their names."""
+    told = [(view.says(item.artifact), counts[item.artifact.name] > 1) for item in items]
+    return Rows(items, [f"one of several {says}" if alike else says for says, alike in told], make, view.frame)
 
 
 def brief(view: View, device: DeviceKey, *, most: int) -> Table:
@@ -168,7 +170,7 @@ def _score(artifact: Artifact) -> Value:
     if metric_name(found.metric) == "top1":
         return drawn
     # Another metric under the heading Top-1 has to say what it is.
-    return type(drawn)(**{**vars(drawn), "dataset": f"{found.metric} on {drawn.dataset}"})
+    return msgspec.structs.replace(drawn, dataset=f"{found.metric} on {drawn.dataset}")
 
 
 def _speed_up(view: View, item: Held, place: tuple[DeviceKey, str, int]) -> Value:
@@ -190,22 +192,27 @@ def latency(view: View) -> Table:
     columns = [Column("Device"), Column("Model"), Column("Strategy")]
     columns += [Column(f"{abi} T{count}", "right") for abi in abis for count in threads]
 
-    def row(device: DeviceKey, digest: str, name: str, alike: int) -> tuple[Value, ...]:
+    def row(about: tuple[DeviceKey, str, str, int]) -> tuple[Value, ...]:
+        device, digest, name, alike = about
         model, strategy = split_name(name)
         short = f"{model}@{digest[:8]}" if alike > 1 else model
-        times = (view.latency_at(digest, device, abi, count) for abi in abis for count in threads)
+        times = [view.latency_at(digest, device, abi, count) for abi in abis for count in threads]
         return (Text(view.title(device)), Text(short), Text(strategy), *times)
 
-    rows: list[Row[Value]] = []
+    abouts: list[tuple[DeviceKey, str, str, int]] = []
+    says: list[str] = []
+    sign_of = view.material.sign_of
     for device in view.devices:
-        measured = {cell.artifact_sha256: cell.model for cell in view.cells_of(device)}
+        place = f"{device.name} {device.fingerprint}"
+        measured = {cell.artifact_sha256: cell.model for cell in view.ordered(device)}
         counts: dict[str, int] = {}
         for name in measured.values():
             counts[name] = counts.get(name, 0) + 1
         for digest, name in sorted(measured.items(), key=lambda entry: (*split_name(entry[1]), entry[0])):
-            says = f"{device.name} {device.fingerprint} {counts[name] > 1} {view.says(digest)}"
-            rows.append(Row(says, partial(row, device, digest, name, counts[name]), digest))
-    return Table("Latency (ms), median ± half-width of the 95% interval", tuple(columns), Rows(rows))
+            abouts.append((device, digest, name, counts[name]))
+            says.append(f"{place} {counts[name] > 1} {sign_of(digest)}")
+    rows = Rows(abouts, says, row, view.frame)
+    return Table("Latency (ms), median ± half-width of the 95% interval", tuple(columns), rows)
 
 
 def every_cell(view: View) -> Table:
@@ -224,7 +231,7 @@ def every_cell(view: View) -> Table:
         Column("Time (UTC)"),
         Column("Shown"),
     )
-    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    chosen = view.chosen
 
     def row(cell: Measurement) -> tuple[Value, ...]:
         used = "?" if cell.threads_actual is None else str(cell.threads_actual)
@@ -243,20 +250,21 @@ def every_cell(view: View) -> Table:
             Text("yes" if (cell.job_key, cell.time) in chosen else "no"),
         )
 
-    rows = Rows(
-        Row(
-            f"{view.frame} {(cell.job_key, cell.time) in chosen} {view.material.sign(cell)}",
-            partial(row, cell),
-            cell.artifact_sha256,
-        )
-        for cell in sorted(view.material.measurements, key=_cell_order)
-    )
+    signs = view.material.signs
+    ordered: list[Measurement] = []
+    for device in sorted(view.devices):
+        others = [cell for cell in view.not_shown if device_of(cell) == device]
+        # Shown ones are nearly in this order already.
+        ordered += sorted([*view.ordered(device), *others], key=_cell_order)
+    keys = [(cell.job_key, cell.time) for cell in ordered]
+    # Nearly every row says its cell's digest and nothing else, which is in memory already.
+    says = [signs[key] if key in chosen else f"not shown {signs[key]}" for key in keys]
+    rows = Rows(ordered, says, row, view.frame)
     return Table("Every cell", columns, rows)
 
 
-def _cell_order(cell: Measurement) -> tuple[DeviceKey, str, str, str, int, str, str]:
+def _cell_order(cell: Measurement) -> tuple[str, str, str, int, str, str]:
     return (
-        device_of(cell),
         cell.model,
         cell.artifact_sha256,
         cell.abi,
@@ -369,5 +377,5 @@ def accuracy(view: View, *, most: int | None = None) -> Table:
             Text(artifact.parent.name) if artifact.parent else Missing("none"),
         )
 
-    rows = Rows(_lazy(view, item, counts[item.artifact.name], partial(row, item)) for item in view.order[:most])
+    rows = _of_models(view, view.order[:most], counts, row)
     return Table("Accuracy and size", columns, rows, _cut(len(view.material.held), most))

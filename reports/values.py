@@ -1,4 +1,7 @@
-"""What stands in a table: typed values, columns, rows. They know nothing of Markdown or HTML; renderers draw them."""
+"""What stands in a table: typed values, columns, rows. They know nothing of Markdown or HTML; renderers draw them.
+
+A large report makes millions of values, so they are records that cost little to make.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
+from pocketzoo.decodable import decodable
+
 Align = Literal["left", "right"]
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(Struct, frozen=True, gc=False):
     """Words. ``code`` sets them as something to type; ``published`` as taken from a document."""
 
     text: str
@@ -18,15 +24,13 @@ class Text:
     published: bool = False
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(Struct, frozen=True, gc=False):
     """An empty cell and the reason why it is empty."""
 
     why: str
 
 
-@dataclass(frozen=True)
-class Latency:
+class Latency(Struct, frozen=True, gc=False):
     """A latency: median and half-width of its 95% interval in ms, marks, the cell it can be traced to.
 
     ``centre`` is ``mean`` where the runner's tool printed no median.
@@ -40,8 +44,7 @@ class Latency:
     centre: str = "median"
 
 
-@dataclass(frozen=True)
-class Ratio:
+class Ratio(Struct, frozen=True, gc=False):
     """How many times faster, with its 95% interval; ``caveats`` name what is wrong with the cells behind it."""
 
     value: float
@@ -50,8 +53,7 @@ class Ratio:
     caveats: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Struct, frozen=True, gc=False):
     """A metric with its 95% interval where one can be told, and on how many samples of what it was measured."""
 
     value: float
@@ -63,8 +65,7 @@ class Score:
     marks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """A difference to the parent; ``low`` and ``high`` where an interval can be told."""
 
     value: float
@@ -74,18 +75,19 @@ class Change:
     high: float | None = None
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(Struct, frozen=True, gc=False):
     """A file size."""
 
     size: int
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True, gc=False):
     """Several values in one cell, as ``Thread1/Thread2/Thread4`` of PaddleX; each keeps its own marks."""
 
     parts: tuple[Text | Missing | Latency, ...]
+
+
+decodable(Text, Missing, Latency, Ratio, Score, Change, Size)
 
 
 Value = Text | Missing | Latency | Ratio | Score | Change | Size | Line

@@ -29,29 +29,46 @@ class View:
     devices: tuple[DeviceKey, ...] = field(init=False)
     letters: dict[tuple[DeviceKey, Setup], str] = field(init=False)
     _of_device: dict[DeviceKey, list[Measurement]] = field(init=False, repr=False)
+    _by_setup: dict[DeviceKey, dict[Setup, list[Measurement]]] = field(init=False, repr=False)
     _why_empty: dict[tuple[DeviceKey, str], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         best = shown(self.material)
-        real = {device_of(cell) for cell in best.values() if cell.provenance == "hardware"}
+        real = {place[1] for place, cell in best.items() if cell.provenance == "hardware"}
         # Hardware first: what a reader looks for, and no emulated number stands above it.
-        devices = tuple(sorted({device_of(cell) for cell in best.values()}, key=lambda d: (d not in real, d)))
+        devices = tuple(sorted({place[1] for place in best}, key=lambda d: (d not in real, d)))
         object.__setattr__(self, "best", best)
         object.__setattr__(self, "devices", devices)
         of_device: dict[DeviceKey, list[Measurement]] = {device: [] for device in devices}
-        for cell in best.values():
-            of_device[device_of(cell)].append(cell)
+        for place, cell in best.items():
+            of_device[place[1]].append(cell)
         object.__setattr__(self, "_of_device", of_device)
         letters: dict[tuple[DeviceKey, Setup], str] = {}
+        by_setup: dict[DeviceKey, dict[Setup, list[Measurement]]] = {}
         for device in devices:
-            setups = sorted({setup_of(cell) for cell in of_device[device]})
-            for number, setup in enumerate(setups):
-                letters[device, setup] = letter(number) if len(setups) > 1 else ""
+            found: dict[Setup, list[Measurement]] = {}
+            for cell in of_device[device]:
+                found.setdefault(setup_of(cell), []).append(cell)
+            by_setup[device] = {setup: found[setup] for setup in sorted(found)}
+            for number, setup in enumerate(by_setup[device]):
+                letters[device, setup] = letter(number) if len(found) > 1 else ""
+        object.__setattr__(self, "_by_setup", by_setup)
         object.__setattr__(self, "letters", letters)
 
     @cached_property
     def _remembered(self) -> dict[object, object]:
         return {}
+
+    @cached_property
+    def chosen(self) -> Set[tuple[str, str]]:
+        """The (job key, time) of every cell that is shown."""
+        return {(cell.job_key, cell.time) for cell in self.best.values()}
+
+    @cached_property
+    def not_shown(self) -> tuple[Measurement, ...]:
+        """The cells of which another one answers the same question better."""
+        chosen = self.chosen
+        return tuple(cell for cell in self.material.measurements if (cell.job_key, cell.time) not in chosen)
 
     def remember(self, name: object, make: Callable[[], T]) -> T:
         """What ``make`` gives, made once: several pages show the same plots."""
@@ -80,9 +97,17 @@ class View:
         """The cells shown for an artifact on a device."""
         return self._of_both.get((digest, device), [])
 
-    def says(self, *digests: str) -> str:
-        """Everything that a row about these artifacts is made from, besides its table's columns."""
-        return " ".join((self.frame, *map(self.material.sign_of, digests)))
+    def says(self, artifact: Artifact) -> str:
+        """Everything that a row about an artifact beside its parent is made from, besides what :attr:`frame` tells."""
+        found = self._said.get(artifact.digest)
+        if found is None:
+            digests = (artifact.digest, artifact.parent.digest) if artifact.parent else (artifact.digest,)
+            found = self._said[artifact.digest] = " ".join(map(self.material.sign_of, digests))
+        return found
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def frame(self) -> str:
@@ -99,6 +124,17 @@ class View:
     def cells_of(self, device: DeviceKey) -> list[Measurement]:
         """The cells shown for a device."""
         return self._of_device.get(device, [])
+
+    def ordered(self, device: DeviceKey) -> list[Measurement]:
+        """The cells shown for a device by model, strategy, file, ABI and threads.
+
+        What is sorted by a part of that begins with this list: sorting what is nearly in order takes no time.
+        """
+        return self.remember(("ordered", device), lambda: sorted(self.cells_of(device), key=_by_model))
+
+    def setups(self, device: DeviceKey) -> dict[Setup, list[Measurement]]:
+        """The set-ups of a device in their order, each with the cells that were measured so."""
+        return self._by_setup.get(device, {})
 
     def at(self, digest: str, device: DeviceKey, abi: str, threads: int) -> Measurement | None:
         """The cell shown at one place."""
@@ -144,6 +180,10 @@ class View:
         if (device, abi) not in self._why_empty:
             self._why_empty[device, abi] = why_empty(self.cells_of(device), abi)
         return Missing(self._why_empty[device, abi])
+
+
+def _by_model(cell: Measurement) -> tuple[str, str, str, str, int]:
+    return (*split_name(cell.model), cell.artifact_sha256, cell.abi, cell.threads_requested)
 
 
 def letter(number: int) -> str:

@@ -6,13 +6,19 @@ in our spelling as well, so that a published row can stand next to a measured on
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
+from pocketzoo import __version__
 from pocketzoo.errors import BadInput
+from pocketzoo.files import write_atomically
+from pocketzoo.home import home
 from pocketzoo.names import did_you_mean
 from pocketzoo.yamlfile import Section, parse, validate
 
@@ -130,6 +136,40 @@ def names() -> tuple[str, ...]:
 
 
 @cache
+def every() -> tuple[PublishedTable, ...]:
+    """Every table, by name; what was read is remembered in the state folder, where there is one."""
+    found = tuple(load(name) for name in names())
+    path = _memory()
+    if not _remembered() and home().is_dir():
+        # A folder that cannot be written to only costs time.
+        with contextlib.suppress(OSError):
+            write_atomically(path, _TABLES.dump_json({table.table: table for table in found}), durable=False)
+    return found
+
+
+@cache
+def _remembered() -> dict[str, PublishedTable]:
+    """What :func:`every` wrote down; empty where it did not, where the tables have changed, or where it is damaged."""
+    try:
+        return _TABLES.validate_json(_memory().read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+@cache
+def _memory() -> Path:
+    """Where the tables of this version are remembered: reading 26 files of YAML takes half a second."""
+    digest = hashlib.sha256(__version__.encode())
+    for item in sorted(files(__name__).iterdir(), key=lambda item: item.name):
+        if item.name.endswith((".yaml", ".py")):
+            digest.update(f"\0{item.name}\0".encode() + item.read_bytes())
+    return home() / "published" / f"{digest.hexdigest()[:32]}.json"
+
+
+_TABLES = TypeAdapter(dict[str, PublishedTable])
+
+
+@cache
 def load(name: str) -> PublishedTable:
     """One table; reading it is slow, so each is read once.
 
@@ -140,5 +180,8 @@ def load(name: str) -> PublishedTable:
     if name not in known:
         close = did_you_mean(name, known)
         raise BadInput(f"no published table {name!r}" + (f"; {close}" if close else ""), hint="reports published")
+    kept = _remembered().get(name)
+    if kept is not None:
+        return kept
     where = f"{name}.yaml"
     return validate(parse((files(__name__) / where).read_text(encoding="utf-8"), where), PublishedTable, where)

@@ -75,24 +75,27 @@ def as_of(connection: Connection, time: float, place: str) -> Iterator[Measureme
 
 
 def whole(connection: Connection, cells: Sequence[Measurement], place: str) -> Iterator[Measurement]:
-    """These cells with every raw sample, in their order; one that is not stored comes back as it is."""
+    """These cells as they are stored, with every raw sample, in their order; one that is not comes back as it is."""
     for start in range(0, len(cells), BATCH):
         batch = cells[start : start + BATCH]
         rows = _rounds_of(connection, batch, place)
-        samples: dict[int, list[Repeat]] = {id_: [] for id_ in rows.values()}
+        samples: dict[int, list[Repeat]] = {row.id: [] for row in rows.values()}
         for ids in _batches(samples):
             query = select(repeats).where(repeats.c.round_id.in_(ids)).order_by(repeats.c.round_id, repeats.c.number)
             for row in connection.execute(query):
                 samples[row.round_id].append(repeat_of(row, place))
         for cell in batch:
-            id_ = rows.get((cell.job_key, cell.time))
-            yield cell if id_ is None else msgspec.structs.replace(cell, repeats=tuple(samples[id_]))
+            stored = rows.get((cell.job_key, cell.time))
+            if stored is None:
+                yield cell
+            else:
+                yield msgspec.structs.replace(measurement_of(stored, place), repeats=tuple(samples[stored.id]))
 
 
-def _rounds_of(connection: Connection, cells: Sequence[Measurement], place: str) -> dict[tuple[str, str], int]:
+def _rounds_of(connection: Connection, cells: Sequence[Measurement], place: str) -> dict[tuple[str, str], Any]:
     """The round of each (job key, time): nearly always the newest of its key, so the older ones are not decoded."""
     wanted = {(cell.job_key, cell.time) for cell in cells}
-    found: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Any] = {}
     keys = {key for key, _ in wanted}
     query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement)
     latest = query.join_from(newest, rounds, rounds.c.id == newest.c.ended_id).where(newest.c.job_key.in_(keys))
@@ -104,17 +107,34 @@ def _rounds_of(connection: Connection, cells: Sequence[Measurement], place: str)
     return found
 
 
-def _keep(rows: Iterable[Any], wanted: set[tuple[str, str]], found: dict[tuple[str, str], int], place: str) -> None:
+def _keep(rows: Iterable[Any], wanted: set[tuple[str, str]], found: dict[tuple[str, str], Any], place: str) -> None:
     for row in rows:
         try:
             past = msgspec.json.decode(row.measurement, type=Past)
         except (msgspec.DecodeError, TypeError) as error:
             raise WorkFailed(f"a stored result is damaged (round {row.id}): {error}", where=place) from error
         if (row.job_key, past.time) in wanted:
-            found[row.job_key, past.time] = row.id
+            found[row.job_key, past.time] = row
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
     left = iter(items)
     while batch := list(islice(left, BATCH)):
         yield batch
+
+
+def ended(connection: Connection) -> list[tuple[int, str, str]]:
+    """The newest ended round of each job key: its id, the key, and when it was begun. One look at two indexes."""
+    query = select(newest.c.ended_id, newest.c.job_key, rounds.c.started).join_from(
+        newest, rounds, rounds.c.id == newest.c.ended_id
+    )
+    return [(id_, key, started) for id_, key, started in connection.execute(query).all()]
+
+
+def of_rounds(connection: Connection, ids: Iterable[int], place: str) -> dict[int, Measurement]:
+    """The measurements of these rounds without samples, by id."""
+    found = {}
+    for batch in _batches(ids):
+        query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement).where(rounds.c.id.in_(batch))
+        found.update({row.id: measurement_of(row, place) for row in connection.execute(query)})
+    return found

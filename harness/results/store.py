@@ -211,7 +211,8 @@ class Results:
         with self.database.reading() as connection:
             if connection is None:
                 return ()
-            return _sorted(measurement_of(row, self.url) for row in connection.execute(query))
+            rows = connection.execution_options(yield_per=BATCH).execute(query)
+            return _sorted(measurement_of(row, self.url) for row in rows)
 
     def samples(
         self, *, models: Sequence[str] = (), devices: Sequence[str] = (), failed: bool = True
@@ -239,6 +240,16 @@ class Results:
         """Every ended round of these job keys, oldest first."""
         with self.database.reading() as connection:
             return {} if connection is None else history.history(connection, job_keys, self.url)
+
+    def ended(self) -> list[tuple[int, str, str]]:
+        """Of each job key the newest ended round: (its id, the key, when it was begun). A round never changes."""
+        with self.database.reading() as connection:
+            return [] if connection is None else history.ended(connection)
+
+    def of_rounds(self, ids: Iterable[int]) -> dict[int, Measurement]:
+        """The measurements of rounds by their ids, without samples (``repeats`` is empty)."""
+        with self.database.reading() as connection:
+            return {} if connection is None else history.of_rounds(connection, ids, self.url)
 
     def round_counts(self) -> dict[str, int]:
         """How many rounds were begun of each job key, the open one included; read from the index alone."""

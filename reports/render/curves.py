@@ -77,6 +77,28 @@ def history(drawn: Sequence[Line], title: str) -> Picture:
         return picture(canvas, shorten(title))
 
 
+def steps(drawn: Sequence[Line], measure: str, title: str) -> Picture:
+    """What a network takes against its MACs, a line per network that was pruned step by step.
+
+    Args:
+        drawn: x in millions of MACs; the first :data:`MOST_LINES` are drawn.
+        measure: what y is.
+        title: of the picture.
+    """
+    with drawing():
+        canvas = figure(8, 5)
+        axes = canvas.add_subplot()
+        for number, line in enumerate(drawn[:MOST_LINES]):
+            _line(axes, line, [point.x for point in line.points], number)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("MACs (M) of one sample")
+        axes.set_ylabel(f"{measure}, 95% interval")
+        axes.set_title(shorten(title), loc="left")
+        canvas.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8)
+        return picture(canvas, shorten(title))
+
+
 def sensitivity(drawn: Sensitivity) -> Picture:
     """Accuracy against the share of channels removed, a line per group; the dashed line is the network unpruned."""
     with drawing():

@@ -39,9 +39,11 @@ def basis(value: Value) -> str:
 
 def marks_of(value: Value) -> tuple[str, ...]:
     """What stands behind a value: verdict and provenance, what a ratio leans on, the letter of its set-up."""
+    if isinstance(value, Missing | Size | Change):  # the most frequent values first
+        return ()
     match value:
         case Latency():
-            return (*value.marks, *((f"({value.setup})",) if value.setup else ()))
+            return (*value.marks, f"({value.setup})") if value.setup else value.marks
         case Ratio():
             return value.caveats
         case Score():
@@ -103,4 +105,6 @@ def legend(drawn: Table) -> tuple[str, ...]:
 
 def second_hand(value: Value) -> bool:
     """Whether a number was not measured on the hardware it is about; it is set in italics."""
-    return any("†emulated" in mark or "‡published" in mark for each in values_in(value) for mark in marks_of(each))
+    if isinstance(value, Line):
+        return any(map(second_hand, value.parts))
+    return any("†emulated" in mark or "‡published" in mark for mark in marks_of(value))

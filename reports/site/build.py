@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,7 +11,7 @@ from reports import drawings, figures
 from reports.cells import CELL_ID, device_of
 from reports.folder import Folder, key_of
 from reports.render import plots
-from reports.site import devices, measurements, models, overview
+from reports.site import devices, measurements, models, overview, sample_page
 from reports.site.page import Page, Script, draw
 from reports.site.places import Places, places
 from reports.view import View
@@ -19,7 +19,7 @@ from zoo.measurement import Measurement
 from zoo.past import Past
 
 TOP = "site/"
-AT_ONCE = 128  # measurements whose samples are in memory, models whose histories are
+AT_ONCE = 64  # measurements whose samples are in memory, models whose histories are
 
 
 def build(view: View, folder: Folder) -> None:
@@ -33,13 +33,15 @@ def build(view: View, folder: Folder) -> None:
     for name, data in _assets():
         folder.add(TOP + name, key_of("asset", data), lambda data=data: data)  # type: ignore[misc]
     stills = _stills(view, folder)
-    pages, scripts = _pages(view, placed, stills)
-    for script in scripts:
-        folder.add(TOP + script.address, script.key, script.make)
-    for page in pages:
-        folder.add(TOP + page.address, page.key, partial(draw, page))
-    _models(view, placed, folder)
-    _measurements(view, placed, folder)
+    for pages, scripts in _pages(view, placed, stills):
+        # Rows of a long table are in both: what is drawn for the one is soon drawn for the other.
+        both: list[Page | Script] = [*scripts, *pages]
+        for one in sorted(both, key=lambda one: one.rows):
+            make = one.make if isinstance(one, Script) else partial(draw, one)
+            folder.add(TOP + one.address, one.key, make)
+    leads = _leads(view, placed)
+    _models(view, placed, folder, leads)
+    _measurements(view, placed, folder, leads)
 
 
 def _stills(view: View, folder: Folder) -> frozenset[str]:
@@ -58,12 +60,11 @@ def _stills(view: View, folder: Folder) -> frozenset[str]:
     return frozenset(found)
 
 
-def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Page], list[Script]]:
+def _pages(view: View, placed: Places, stills: frozenset[str]) -> list[tuple[list[Page], list[Script]]]:
     """Every page but those of models and measurements, and the rows of long tables as scripts."""
     published = figures.tables()
-    pages = [overview.overview(view, placed, stills, published), *overview.fixed()]
-    scripts: list[Script] = []
-    several = [
+    return [
+        ([overview.overview(view, placed, stills, published), *overview.fixed()], []),
         overview.choosing(view, placed),
         overview.listing(view, placed),
         overview.comparisons(view, placed, published),
@@ -71,89 +72,84 @@ def _pages(view: View, placed: Places, stills: frozenset[str]) -> tuple[list[Pag
         overview.familiar(view, placed),
         *(devices.pages(view, device, placed, stills) for device in view.devices),
     ]
-    for more, rows in several:
-        pages += more
-        scripts += rows
-    return pages, scripts
 
 
-def _models(view: View, placed: Places, folder: Folder) -> None:
+def _models(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str, str], str]) -> None:
     """The page of each model; histories are read for those that are drawn, some at a time."""
     made = models.children(view)
     material = view.material
+    signs, of_model, rounds = material.signs, material.artifact_signs, material.rounds
     by_model: dict[str, list[Measurement]] = {}
-    for cell in view.best.values():
+    for cell in sorted(view.best.values(), key=lambda cell: (cell.job_key, cell.time)):
         by_model.setdefault(cell.artifact_sha256, []).append(cell)
-    told: dict[str, tuple[Past, ...]] = {}
 
-    def page(digest: str) -> bytes:
+    def page(digest: str, told: dict[str, tuple[Past, ...]]) -> bytes:
         context = partial(models.context, material.by_digest[digest], cells_of(digest), view, placed, made, told)
         return draw(Page(placed.models[digest], "model.html", context, ""))
 
     def cells_of(digest: str) -> list[Measurement]:
-        return sorted(by_model.get(digest, ()), key=lambda cell: (cell.job_key, cell.time))
+        return by_model.get(digest, [])
 
     def key_of_page(digest: str) -> str:
-        cells = cells_of(digest)
-        return key_of(
-            "model",
-            material.artifact_signs[digest],
-            [(material.sign(cell), material.rounds.get(cell.job_key)) for cell in cells],
-            # Rounds that are shown nowhere else are points of the history.
-            material.sign_of(digest),
-            material.curves.get(digest),
-            [_neighbours(cell, view, placed) for cell in cells],
-            [(child.name, child.digest, child.parent, placed.models[child.digest]) for child in made.get(digest, ())],
-            _line(view, digest, placed),
-        )
+        # Rounds that are shown nowhere else are points of the history.
+        told = ["model", of_model[digest], material.sign_of(digest), *_line(view, digest, placed)]
+        for cell in cells_of(digest):
+            key = (cell.job_key, cell.time)
+            told.append(f"{signs[key]} {rounds.get(cell.job_key)} {leads[key]}")
+        told += [f"{of_model[child.digest]} {placed.models[child.digest]}" for child in made.get(digest, ())]
+        if digest in material.curves:
+            told.append(key_of(material.curves[digest]))
+        return "\x1f".join(told)
 
-    wanted = [d for d in material.by_digest if folder.lacks(TOP + placed.models[d], key_of_page(d))]
-    for start in range(0, len(wanted), AT_ONCE):
-        batch = wanted[start : start + AT_ONCE]
-        told.clear()
-        told.update(material.history([cell for digest in batch for cell in by_model.get(digest, ())]))
-        for digest in batch:
-            folder.write(TOP + placed.models[digest], page(digest))
+    digests = list(material.by_digest)
+
+    def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
+        batch = [digests[number] for number in numbers]
+        told = material.history([cell for digest in batch for cell in cells_of(digest)])
+        return (page(digest, told) for digest in batch)
+
+    folder.add_series(((TOP + placed.models[d], key_of_page(d)) for d in digests), draw_some, AT_ONCE)
 
 
-def _line(view: View, digest: str, placed: Places) -> list[object]:
-    """What the page of a model tells of its ancestors."""
-    found: list[object] = []
+def _line(view: View, digest: str, placed: Places) -> list[str]:
+    """What the page of a model tells of itself and its ancestors."""
+    found: list[str] = []
     seen: set[str] = set()
     held = view.material.by_digest.get(digest)
     while held is not None and held.artifact.digest not in seen:
         one = held.artifact
         seen.add(one.digest)
-        found.append((one.name, one.accuracy, one.size_bytes, one.parent, placed.models[one.digest]))
+        found.append(f"{view.material.artifact_signs[one.digest]} {placed.models[one.digest]}")
         held = view.material.by_digest.get(one.parent.digest) if one.parent else None
     return found
 
 
-def _measurements(view: View, placed: Places, folder: Folder) -> None:
+def _measurements(view: View, placed: Places, folder: Folder, leads: Mapping[tuple[str, str], str]) -> None:
     """The page of each measurement; samples are read for those that are drawn, some at a time."""
     titles = {device: view.title(device) for device in view.devices}
     material = view.material
-    wanted = []
-    for cell in material.measurements:
-        told = (material.sign(cell), titles[device_of(cell)], *_neighbours(cell, view, placed))
-        if folder.lacks(TOP + placed.cell(cell), key_of("measurement", told)):
-            wanted.append(cell)
-    for start in range(0, len(wanted), AT_ONCE):
-        batch = wanted[start : start + AT_ONCE]
+    cells = material.measurements
+
+    def draw_some(numbers: Sequence[int]) -> Iterator[bytes]:
+        batch = [cells[number] for number in numbers]
         for cell, whole in zip(batch, material.whole(batch), strict=True):
-            context = partial(measurements.context, whole, titles[device_of(whole)], placed)
-            folder.write(TOP + placed.cell(cell), draw(Page(placed.cell(cell), "measurement.html", context, "")))
+            yield sample_page.html(placed.cell(cell), measurements.context(whole, titles[device_of(whole)], placed))
+
+    at, signs = placed.cells, material.signs
+    keys = ((cell.job_key, cell.time) for cell in cells)
+    folder.add_series(((TOP + at[key], f"measurement {signs[key]} {leads[key]}") for key in keys), draw_some, AT_ONCE)
 
 
-def _neighbours(cell: Measurement, view: View, placed: Places) -> tuple[object, ...]:
-    """Where the page of a cell, or of its model, leads to."""
-    device = device_of(cell)
-    return (
-        placed.shown.get(cell.job_key[:CELL_ID], ""),
-        placed.devices.get(device, ""),
-        placed.models.get(cell.artifact_sha256, ""),
-        view.title(device),
-    )
+def _leads(view: View, placed: Places) -> dict[tuple[str, str], str]:
+    """Where the page of each cell, or that of its model, leads to, and what it calls the device."""
+    by_device = {device: key_of(placed.devices[device], view.title(device)) for device in view.devices}
+    models, shown = placed.models, placed.shown
+    found = {}
+    for (digest, device, _, _), cells in view.material.by_place.items():
+        end = f"{models.get(digest, '')} {by_device[device]}"
+        for cell in cells:
+            found[cell.job_key, cell.time] = f"{shown.get(cell.job_key[:CELL_ID], '')} {end}"
+    return found
 
 
 def _assets() -> Iterator[tuple[str, bytes]]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
-from typing import Any
 
 from reports import drawings, tables
-from reports.cells import DeviceKey, believable, cell_id, repeat_count, setup_of, split_name
+from reports.cells import DeviceKey, Held, believable, cell_id, repeat_count, split_name
 from reports.folder import key_of
 from reports.numbers import ms_text
-from reports.rows import Row, Rows
+from reports.rows import Rows
 from reports.site import figures, words
 from reports.site.grid import Address, Grid, Heading, Shown, grid_of
 from reports.site.models import failed_or
@@ -143,7 +141,9 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
     table = grid_of("summary", _measured(view, device), to_cell, ("Format",), places.odd)
     models = _with_links(table, view, places, address)
     all_models = long_table(address, models, "Devices", trail, none="No model of the zoo with a tag was measured here.")
-    all_cells = long_table(address, _cells(cells, view, to_cell, places.odd), "Devices", trail)
+    every_cell = _cells(device, view, to_cell, places.odd)
+    all_cells = long_table(address, every_cell, "Devices", trail)
+    all_cells_key = key_of(every_cell.rows)
     kind, css = provenance(cells)
     # Of many cells those that were measured last: each model's page has the history of its own.
     recent = sorted(cells, key=lambda cell: (cell.time, cell.job_key))[-MOST_HISTORIES:]
@@ -167,15 +167,14 @@ def pages(view: View, device: DeviceKey, places: Places, stills: Collection[str]
             "figures": drawn,
             "grids": [all_models.first(), all_cells.first()],
             "conditions": _conditions(view, cells),
-            "setups": _setups(view, device, cells),
+            "setups": _setups(view, device),
             "facts": words.device(max(cells, key=lambda cell: (cell.time, cell.job_key)).device),
         }
 
     material = view.material
     key = key_of(
         "device", all_models.key, all_cells.key, dict(view.slugs())[device], sorted(stills), places.key, view.frame,
-        [material.sign(cell) for cell in cells], [material.artifact_signs[d] for d in material.by_digest],
-        [material.rounds.get(cell.job_key) for cell in recent],
+        all_cells_key, material.artifacts_key, [material.rounds.get(cell.job_key) for cell in recent],
     )  # fmt: skip
     pages_ = [Page(address, "device.html", context, key), *all_models.further, *all_cells.further]
     return pages_, [*all_models.scripts, *all_cells.scripts]
@@ -189,14 +188,14 @@ def _with_links(grid: Grid, view: View, places: Places, page: str) -> Grid:
         by_name.setdefault(name, relative(address, page))
         by_name[f"{name}@{digest[:8]}"] = relative(address, page)
 
-    def linked(_: str, row: tuple[Shown, ...]) -> tuple[Shown, ...]:
+    def linked(_: Held | None, row: tuple[Shown, ...]) -> tuple[Shown, ...]:
         return (Shown(row[0].text, href=by_name.get(row[0].text, ""), order=row[0].text), *row[1:])
 
     rows: Sequence[tuple[Shown, ...]]
     if isinstance(grid.rows, Rows):
-        rows = grid.rows.map(linked, lambda digest: places.models.get(digest, ""))
+        rows = grid.rows.map(linked, says=lambda item: places.models.get(item.artifact.digest, ""))
     else:
-        rows = tuple(linked("", row) for row in grid.rows)
+        rows = tuple(linked(None, row) for row in grid.rows)
     return Grid(grid.name, f"Models on {grid.caption}", grid.columns, rows, grid.notes, grid.legend)
 
 
@@ -213,7 +212,7 @@ def summary(view: View, device: DeviceKey, places: Places, page: str) -> Long:
     return long_table(page, _with_links(table, view, places, page), "Overview")
 
 
-def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str) -> Grid:
+def _cells(device: DeviceKey, view: View, to_cell: Address, odd: str) -> Grid:
     def row(cell: Measurement) -> tuple[Shown, ...]:
         model, strategy = split_name(cell.model)
         p99 = cell.summary.p99_ms if cell.summary else None
@@ -231,9 +230,10 @@ def _cells(cells: Sequence[Measurement], view: View, to_cell: Address, odd: str)
             Shown(cell_id(cell), href=to_cell(cell_id(cell)), code=True),
         )
 
-    ordered = sorted(cells, key=lambda c: (*split_name(c.model), c.artifact_sha256, c.abi, c.threads_requested))
-    says = f"{odd} {view.frame}"
-    rows = Rows(Row(f"{says} {view.material.sign(cell)}", partial(row, cell), cell.artifact_sha256) for cell in ordered)
+    ordered = view.ordered(device)
+    signs = view.material.signs
+    says = [signs[cell.job_key, cell.time] for cell in ordered]
+    rows = Rows(ordered, says, row, f"{odd} {view.frame}")
     return Grid("cells", "Every measurement", CELLS, rows)
 
 
@@ -263,10 +263,9 @@ def _conditions(view: View, cells: Sequence[Measurement]) -> list[str]:
     return found
 
 
-def _setups(view: View, device: DeviceKey, cells: Sequence[Measurement]) -> list[str]:
+def _setups(view: View, device: DeviceKey) -> list[str]:
     found = []
-    for setup in sorted({setup_of(cell) for cell in cells}):
-        mine: list[Any] = [cell for cell in cells if setup_of(cell) == setup]
+    for setup, mine in view.setups(device).items():
         letter = view.letters.get((device, setup), "")
         delegate = f", delegate {setup.delegate}" if setup.delegate else ""
         options = "".join(f", {name}={value}" for name, value in setup.options)

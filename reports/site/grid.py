@@ -8,7 +8,9 @@ from functools import lru_cache
 from typing import Literal
 
 from markupsafe import Markup, escape
+from msgspec import Struct
 
+from pocketzoo.decodable import decodable
 from reports.render import wording
 from reports.rows import Rows
 from reports.values import Align, Change, Latency, Line, Missing, Ratio, Score, Size, Table, Text, Value
@@ -21,12 +23,13 @@ Address = Callable[[str], str]
 
 # The sign alone, where the same row has it in words.
 _SHORT = {"†": "†emulated", "‡": "‡published"}
+SHORT = 80  # characters of a text that is likely to come again
 LONG = 34  # characters; a longer text may take several lines
 ROWS = 300  # of a table on one page; a longer table goes on further pages
+CELLS = 6000  # of a table on one page and in one script: at 300 bytes for each, below 2 MB
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(Struct, frozen=True, gc=False):
     """A cell: its words, a remark set smaller, marks, where it leads, and what it is sorted by."""
 
     text: str
@@ -37,6 +40,9 @@ class Shown:
     empty: bool = False
     second: bool = False
     code: bool = False
+
+
+decodable(Shown)
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,10 @@ class Grid:
     legend: tuple[str, ...] = ()
 
     def parts(self) -> list[Grid]:
-        """The table in pieces of :data:`ROWS` rows; one piece where it is empty."""
+        """The table in pieces of :data:`ROWS` rows, fewer where there are many columns; one where it is empty."""
+        size = min(ROWS, max(1, CELLS // len(self.columns)))
         cut: list[Sequence[tuple[Shown, ...]]] = [
-            self.rows[start : start + ROWS] for start in range(0, len(self.rows), ROWS)
+            self.rows[start : start + size] for start in range(0, len(self.rows), size)
         ] or [()]
         return [Grid(self.name, self.caption, self.columns, rows, self.notes, self.legend) for rows in cut]
 
@@ -84,7 +91,7 @@ def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = 
     )
     rows: Sequence[tuple[Shown, ...]]
     if isinstance(table.rows, Rows) and len(table.rows) > ROWS:
-        rows = table.rows.map(lambda _, row: tuple(shown(value, address) for value in row), lambda _: odd)
+        rows = table.rows.map(lambda _, row: tuple([shown(value, address) for value in row]), odd)
         marks = wording.whole_legend()
     else:
         table = replace(table, rows=tuple(table.rows))
@@ -96,11 +103,13 @@ def grid_of(name: str, table: Table, address: Address, filters: Sequence[str] = 
 
 def shown(value: Value, address: Address) -> Shown:
     """A value of a table: the same words as in Markdown, and what they are sorted by."""
+    if isinstance(value, Missing):  # the most frequent values first
+        return _missing(value.why)
     words = wording.figure(value)
+    if isinstance(value, Size):
+        return Shown(words, order=float(value.size))
     marks, second = wording.marks_of(value), wording.second_hand(value)
     match value:
-        case Missing():
-            return Shown(words, empty=True)
         case Latency():
             return Shown(words, marks=marks, href=address(value.cell), order=value.median_ms, second=second)
         case Ratio():
@@ -109,8 +118,6 @@ def shown(value: Value, address: Address) -> Shown:
             return Shown(words, remark=wording.basis(value), marks=marks, order=value.value, second=second)
         case Change():
             return Shown(words, order=value.value)
-        case Size():
-            return Shown(words, order=float(value.size))
         case Line():
             latencies = [part for part in value.parts if isinstance(part, Latency)]
             href = address(latencies[0].cell) if latencies else ""
@@ -118,8 +125,15 @@ def shown(value: Value, address: Address) -> Shown:
             return Shown(words, marks=marks, href=href, order=order, second=second)
         case Text():
             return Shown(words, marks=marks, order=leading_number(words), second=second, code=value.code)
+    raise TypeError(f"not a value of a table: {value!r}")
 
 
+@lru_cache(maxsize=1024)
+def _missing(why: str) -> Shown:
+    return Shown(visible(why), empty=True)
+
+
+@lru_cache(maxsize=1 << 15)
 def leading_number(text: str) -> float | None:
     """The number that a printed figure begins with (``70.18% (-0.81%)`` gives 70.18); None for words."""
     digits = ""
@@ -140,21 +154,44 @@ def leading_number(text: str) -> float | None:
 
 def cell_html(cell: Shown) -> Markup:
     """The inside of a ``<td>``. Everything that is not markup of ours is escaped, and nothing in it is invisible."""
-    # Pieces that are escaped one by one; Markup.format would take most of the time of a large report.
-    words = str(escape(visible(cell.text)))
+    return Markup(cell_text(cell))  # noqa: S704  every piece is escaped there
+
+
+def cell_text(cell: Shown) -> str:
+    """:func:`cell_html` as plain text: a large report has millions of cells, and most of them repeat words of others.
+
+    Pieces are escaped one by one; Markup would take most of the time.
+    """
+    words = seen(cell.text)
     if cell.code:
         words = f"<code>{words}</code>"
     if cell.href:
-        words = f'<a href="{escape(cell.href)}">{words}</a>'
+        words = f'<a href="{seen(cell.href)}">{words}</a>'
     if cell.second:
         words = f"<i>{words}</i>"
     if cell.empty:
         words = f'<span class="empty">{words}</span>'
-    for mark in cell.marks:
-        words += f" {mark_html(mark)}"
+    if cell.marks:
+        words += _marks_text(cell.marks)
     if cell.remark:
-        words += f' <small class="remark">{escape(visible(cell.remark))}</small>'
-    return Markup(words)  # noqa: S704  every piece is escaped above
+        words += f' <small class="remark">{seen(cell.remark)}</small>'
+    return words
+
+
+def seen(text: str) -> str:
+    """Text with everything visible and escaped."""
+    # Words and names come again and again; long texts are told once, and would only fill the memory.
+    return _seen(text) if len(text) < SHORT else str(escape(visible(text)))
+
+
+@lru_cache(maxsize=1 << 15)
+def _seen(text: str) -> str:
+    return str(escape(visible(text)))
+
+
+@lru_cache(maxsize=1024)
+def _marks_text(marks: tuple[str, ...]) -> str:
+    return "".join(f" {mark_html(mark)}" for mark in marks)
 
 
 @lru_cache(maxsize=1024)

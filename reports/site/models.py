@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from reports.cells import Held, cell_id, marks, split_name
@@ -12,7 +11,7 @@ from reports.compare import accuracy_change, headline, parent_of, score, size_ch
 from reports.drawings import Bar, Scaling, histories, most_sensitive
 from reports.numbers import ms_text
 from reports.render import wording
-from reports.rows import Row, Rows
+from reports.rows import Rows
 from reports.site import figures, words
 from reports.site.grid import Address, Grid, Heading, Shown, shown
 from reports.site.page import Context, part
@@ -88,7 +87,7 @@ def grid(view: View, places: Places) -> Grid:
         told = (signs[digest], signs.get(parent, ""), pages[digest], pages.get(parent, ""))
         return f"{told} {by_model.get(digest)}"
 
-    rows = Rows(Row(says(item), partial(row, item), item.artifact.digest) for item in view.order)
+    rows = Rows(view.order, list(map(says, view.order)), row)
     return Grid("models", "Models of the zoo", COLUMNS, rows)
 
 

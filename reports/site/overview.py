@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from harness.published import PublishedTable
-from reports import beside, documents, tables
+from reports import beside, documents, steps, tables
 from reports.cells import believable
 from reports.folder import key_of
 from reports.pages import COMMANDS
@@ -103,6 +103,7 @@ def choosing(view: View, places: Places) -> Pages:
         lambda digest: places.models.get(digest, ""),
         lambda cell: places.shown.get(cell, ""),
         published_address,
+        places.odd,
     )
     long = long_table("choose.html", grid, "Choose")
     lede = (
@@ -253,7 +254,8 @@ def familiar(view: View, places: Places) -> Pages:
         address = f"tables/{name}.html"
         trail = [("compare.html", "Ours next to theirs")]
         longs = []
-        for number, table in enumerate((item for item in make(view) if isinstance(item, Table)), 1):
+        parts = [*make(view), *(documents.stepped(view) if name == "pruning" else ())]
+        for number, table in enumerate((item for item in parts if isinstance(item, Table)), 1):
             filters = [column.heading for column in table.columns if column.heading in _FILTERS]
             grid = grid_of(f"{name}-{number}", table, _to_cell(places, "../"), filters, places.odd)
             longs.append(long_table(address, grid, "Compare", trail))
@@ -262,11 +264,27 @@ def familiar(view: View, places: Places) -> Pages:
             "section": "Compare",
             "trail": trail,
             "lede": lede,
+            **(_stepped(view) if name == "pruning" else {}),
         }
         pages.append(sheet(address, "sheet.html", context, longs))
         pages += [page for long in longs for page in long.further]
         scripts += [script for long in longs for script in long.scripts]
     return pages, scripts
+
+
+def _stepped(view: View) -> Context:
+    """The plots of networks pruned step by step; their figures stand in the last tables of the page."""
+    drawn = [
+        figures.lines(
+            f"steps-{measure.split(' ')[0].lower()}",
+            f"Pruned step by step: {measure.lower()} against MACs",
+            lines,
+            "MACs (M) of one sample",
+            measure,
+        )
+        for measure, lines in steps.lines(view.material.pruned).items()
+    ]
+    return {"figures": drawn, "lines": [documents.STEPPED.replace("`", "")]} if drawn else {}
 
 
 def _to_cell(places: Places, up: str = "") -> Any:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from markupsafe import Markup, escape
 
 from reports.folder import key_of
-from reports.site.grid import Grid, Heading, Shown, cell_html, mark_html, numeric, order_text, wraps
+from reports.site.grid import CELLS, Grid, Shown, cell_text, mark_html, numeric, order_text, seen, wraps
 from reports.site.places import relative
 from zoo.markdown import visible
 
@@ -27,21 +29,27 @@ NAV = (
     ("compare.html", "Compare"),
     ("published.html", "Published"),
 )
-SCRIPT_ROWS = 3000  # of a long table in one script; about a megabyte
 FURTHER = 7  # links to pages of a long table, besides the first and the last
+
+
+# A table and one of its rows.
+Place = tuple[str, int]
+NOWHERE: Place = ("", 0)
 
 
 @dataclass(frozen=True)
 class Page:
     """A page: its address, its template, what it holds, and the key of that.
 
-    ``key`` is a digest of everything ``context`` is made from; it is called only where the key has changed.
+    ``key`` is a digest of everything ``context`` is made from; it is called only where the key has changed. ``rows``
+    is where a piece of a long table begins.
     """
 
     address: str
     template: str
     context: Callable[[], Context]
     key: str
+    rows: Place = NOWHERE
 
 
 def fixed_page(address: str, template: str, context: Context) -> Page:
@@ -57,6 +65,7 @@ class Script:
     address: str
     key: str
     make: Callable[[], bytes]
+    rows: Place = NOWHERE
 
 
 def lines(text: str) -> str:
@@ -81,14 +90,9 @@ def environment() -> Environment:
     return made
 
 
-def _visible(text: object) -> Markup:
-    return _seen(str(text))
-
-
 # The same words, checks and links stand on tens of thousands of pages.
-@lru_cache(maxsize=1 << 14)
-def _seen(text: str) -> Markup:
-    return escape(visible(text))
+def _visible(text: object) -> Markup:
+    return Markup(seen(str(text)))  # noqa: S704  escaped there
 
 
 @lru_cache(maxsize=1 << 14)
@@ -101,35 +105,88 @@ def _link(address: str, page: str) -> Markup:
     return _at(address, "/" * page.count("/"))
 
 
+def relative_to(address: str, depth: str) -> str:
+    """An address as pages link to it that lie so many slashes deep, escaped."""
+    return str(_at(address, depth))
+
+
 def draw(page: Page) -> bytes:
     """The page as HTML."""
-    defaults: Context = {
-        **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
-        **{"page": page.address, "nav": NAV},
-    }
-    context = {**defaults, **page.context()}
+    context = with_defaults({"page": page.address, **page.context()})
     return environment().get_template(page.template).render(context).encode()
 
 
-def _cell(cell: Shown, column: Heading) -> Markup:
-    css = " ".join([*(["right"] if column.align == "right" else []), *(["words"] if wraps(cell) else [])])
-    order = order_text(cell)
-    told = "" if order is None else f' data-order="{escape(order)}"'
+def with_defaults(context: Context) -> Context:
+    """A context with everything that the frame of a page looks for."""
+    return {
+        **{"grids": (), "figures": (), "trail": (), "section": "", "lede": "", "lines": (), "links": ()},
+        **{"nav": NAV},
+        **context,
+    }
+
+
+# Of a cell its markup, what it is sorted by, and whether it may take several lines.
+Drawn = list[tuple[str, str | None, bool]]
+
+
+def draw_row(row: Sequence[Shown]) -> Drawn:
+    """The cells of a row, for a page and for a script."""
+    return [(cell_text(cell), order_text(cell), wraps(cell)) for cell in row]
+
+
+class _Twice:
+    """The rows of a long table: each is drawn for its page and for a script, and made once where that is soon.
+
+    Args:
+        rows: of the table.
+    """
+
+    MOST = 1_000
+    """Rows that wait for their second use; where more are drawn between the two, a row is made again."""
+
+    def __init__(self, rows: Sequence[Sequence[Shown]]) -> None:
+        self._rows = rows
+        self._kept: OrderedDict[int, Drawn] = OrderedDict()
+
+    def drawn(self, start: int, stop: int) -> Iterator[Drawn]:
+        """These rows; the second time each is given away."""
+        kept = self._kept
+        for number in range(start, min(stop, len(self._rows))):
+            found = kept.pop(number, None)
+            if found is None:
+                found = kept[number] = draw_row(self._rows[number])
+                if len(kept) > self.MOST:
+                    kept.popitem(last=False)
+            yield found
+
+
+def _row(drawn: Drawn, right: Sequence[bool]) -> Markup:
+    cells = []
+    for (text, order, is_long), is_right in zip(drawn, right, strict=True):
+        told = "" if order is None else f' data-order="{seen(order)}"'
+        cells.append(f"<td{_CLASSES[is_right, is_long]}{told}>{text}</td>")
     # Words of ours, numbers and what was escaped: nothing else comes into this markup.
-    classed = f' class="{css}"' if css else ""
-    return Markup(f"<td{classed}{told}>{cell_html(cell)}</td>")  # noqa: S704
+    return Markup("".join(cells))  # noqa: S704
 
 
-def part(grid: Grid, *, none: str = "Nothing yet.", **more: object) -> dict[str, Any]:
-    """A table as the template draws it."""
+_CLASSES = {
+    (False, False): "",
+    (True, False): ' class="right"',
+    (False, True): ' class="words"',
+    (True, True): ' class="right words"',
+}
+
+
+def part(
+    grid: Grid, *, none: str = "Nothing yet.", drawn: Iterable[Drawn] | None = None, **more: object
+) -> dict[str, Any]:
+    """A table as the template draws it; ``drawn`` are its rows where they are drawn already."""
     columns = [
         {"text": column.text, "align": column.align, "filter": column.filter, "numeric": numeric(grid, position)}
         for position, column in enumerate(grid.columns)
     ]
-    rows = [
-        Markup("").join(_cell(cell, column) for cell, column in zip(row, grid.columns, strict=True))
-        for row in grid.rows
-    ]
+    right = [column.align == "right" for column in grid.columns]
+    rows = [_row(row, right) for row in (map(draw_row, grid.rows) if drawn is None else drawn)]
     return {
         **{"name": grid.name, "caption": grid.caption, "columns": columns, "rows": rows, "none": none},
         **{"notes": grid.notes, "legend": grid.legend, "many": False, "script": "", "heading": grid.caption},
@@ -167,12 +224,15 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
         return Long(lambda: part(grid, none=none or "Nothing yet."), key_of(grid, none))
     stem = address.removesuffix(".html")
     addresses = [address, *(f"{stem}-{grid.name}-{number}.html" for number in range(2, len(pieces) + 1))]
-    starts = range(0, len(grid.rows), SCRIPT_ROWS)
+    most = max(1, CELLS // len(grid.columns))
+    starts = range(0, len(grid.rows), most)
+    twice = _Twice(grid.rows)
     scripts = tuple(
         Script(
             f"data/{stem.replace('/', '-')}-{grid.name}-{number}.js",
-            key_of(rows := replace(grid, rows=grid.rows[start : start + SCRIPT_ROWS])),
-            partial(rows_script, rows),
+            key_of(replace(grid, rows=grid.rows[start : start + most])),
+            partial(_script, grid.name, twice, start, start + most),
+            (grid.name, start),
         )
         for number, start in enumerate(starts, 1)
     )
@@ -184,6 +244,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
     def piece(number: int) -> dict[str, Any]:
         made = part(
             pieces[number],
+            drawn=twice.drawn(number * size, number * size + len(pieces[number].rows)),
             many=True,
             first=number * size + 1,
             last=number * size + len(pieces[number].rows),
@@ -201,7 +262,7 @@ def long_table(address: str, grid: Grid, section: str, trail: Sequence[tuple[str
 
     keys = [key_of(head, number, one.rows) for number, one in enumerate(pieces)]
     further = tuple(
-        Page(addresses[number], "sheet.html", partial(context, number), keys[number])
+        Page(addresses[number], "sheet.html", partial(context, number), keys[number], (grid.name, number * size))
         for number in range(1, len(pieces))
     )
     return Long(partial(piece, 0), keys[0], further, scripts)
@@ -220,8 +281,11 @@ def _page_links(addresses: Sequence[str], here: int) -> Iterator[tuple[str, str]
         last = number
 
 
-def rows_script(grid: Grid) -> bytes:
-    """Every row of a table as a script: pages opened from disk may not fetch, but may load scripts."""
-    rows = [[[str(cell_html(cell)), order_text(cell)] for cell in row] for row in grid.rows]
-    body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-    return f"window.pocketzooRows({json.dumps(grid.name)},{body});\n".encode()
+def _script(name: str, rows: _Twice, start: int, stop: int) -> bytes:
+    return rows_script(name, rows.drawn(start, stop))
+
+
+def rows_script(name: str, drawn: Iterable[Drawn]) -> bytes:
+    """Rows of a table as a script: pages opened from disk may not fetch, but may load scripts."""
+    rows = [[(text, order) for text, order, _ in row] for row in drawn]
+    return b"window.pocketzooRows(%s,%s);\n" % (msgspec.json.encode(name), msgspec.json.encode(rows))

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.cells import DeviceKey, cell_id
+from reports.cells import CELL_ID, DeviceKey, cell_id
 from reports.folder import key_of
 from reports.view import View
 from zoo.measurement import Measurement
 
 _PLAIN = re.compile(r"[^a-z0-9.]+")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 LONGEST = 80  # characters of a name in a file name
 
 
@@ -64,10 +65,18 @@ def places(view: View) -> Places:
         device: _free("devices/", slug(device.name), device.fingerprint, taken, always=_shared(device, view.devices))
         for device in view.devices
     }
-    chosen = {(cell.job_key, cell.time) for cell in view.best.values()}
+    chosen = view.chosen
     cells: dict[tuple[str, str], str] = {}
     shown: dict[str, str] = {}
     for key, rounds in _by_key(view.material.measurements).items():
+        # Nearly always: one measurement of a key, and a key that is a digest.
+        cell_id_ = key[:CELL_ID]
+        if len(rounds) == 1 and _DIGEST.fullmatch(key):
+            address = f"measurements/{key[:2]}/{cell_id_}.html"
+            if address not in taken:
+                taken.add(address)
+                cells[key, rounds[0].time] = shown[cell_id_] = address
+                continue
         # The one that tables show has the plain address, so that a link to a cell stays good when it is measured again.
         first = max(rounds, key=lambda cell: ((cell.job_key, cell.time) in chosen, cell.time))
         others = [cell for cell in rounds if cell is not first]
@@ -81,7 +90,7 @@ def places(view: View) -> Places:
 
 def _by_key(measurements: Iterable[Measurement]) -> dict[str, list[Measurement]]:
     found: dict[str, list[Measurement]] = {}
-    for cell in sorted(measurements, key=lambda cell: (cell.job_key, cell.time)):
+    for cell in measurements:  # by key, then by time
         found.setdefault(cell.job_key, []).append(cell)
     return found
 

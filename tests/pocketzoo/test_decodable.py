@@ -19,6 +19,8 @@ def worked_out_now(record):
     sys.setprofile(see)
     try:
         msgspec.json.Decoder(record)
+    except TypeError:
+        return False  # nobody can decode it: it is only written
     finally:
         sys.setprofile(None)
     return "get_class_annotations" in found

@@ -19,12 +19,13 @@ from reports.cells import Held, merge
 from reports.drawings import sensitivity
 from reports.gather import gather
 from reports.render import plots
-from reports.site import grid, places
+from reports.rows import Rows
+from reports.site import choose, grid, measurements, places, sample_page
+from reports.site import page as site_page
 from reports.site.grid import Grid, Heading, Shown, cell_html, leading_number
-from reports.site.page import rows_script
 from reports.values import Missing, Text
 from reports.view import View
-from tests.reports.records import FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
+from tests.reports.records import AMC, FLOAT, GROUPED, INT8, LOCAL, OTHER, artifact, hostile, material, measurement, sha
 from zoo import curves
 from zoo.store import Store
 
@@ -146,7 +147,7 @@ def test_a_cell_shows_any_text_as_text(text: str) -> None:
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4))
 def test_the_rows_of_a_script_are_those_of_the_table(texts: list[str]) -> None:
     rows = tuple((Shown(text), Shown(str(number), order=float(number))) for number, text in enumerate(texts))
-    made = rows_script(Grid("t", "c", (Heading("a"), Heading("b")), rows)).decode()
+    made = site_page.rows_script("t", map(site_page.draw_row, rows)).decode()
     brought = json.loads(made.removeprefix('window.pocketzooRows("t",').removesuffix(");\n"))
     assert [[html for html, _ in row] for row in brought] == [[str(cell_html(cell)) for cell in row] for row in rows]
 
@@ -274,3 +275,53 @@ def test_a_new_measurement_draws_its_pages_and_no_row_that_stayed(tmp_path: Path
     for path in sorted(fresh.rglob("*")):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / path.relative_to(fresh)).read_bytes(), path
+
+
+def test_no_script_and_no_page_of_samples_passes_two_megabytes() -> None:
+    cell = Shown(
+        "1,282.81 ± 12.34", marks=("!contended",), href=f"measurements/ab/{'a' * 12}.html", order=1282.8123456789
+    )
+    for count in (9, 13, 30):
+        columns = tuple(Heading(f"armv8 T{number}", "right") for number in range(count))
+        long = site_page.long_table("compare.html", Grid("latency", "c", columns, ((cell,) * count,) * 3000), "Compare")
+        made = [script.make() for script in long.scripts]
+        assert len(made) > 1 and max(map(len, made)) < 2_000_000
+        assert sum(text.count(b"1,282.81") for text in made) == 3000 * count
+        for one in (*long.further, site_page.sheet("compare.html", "sheet.html", {"title": "t"}, [long])):
+            assert len(site_page.draw(one)) < 2_000_000
+    whole = measurement(FLOAT, 20.0)
+    many = tuple(range(9_000_000_000, 9_000_070_000))
+    whole = msgspec.structs.replace(whole, repeats=(msgspec.structs.replace(whole.repeats[0], samples_ns=many),))
+    placed = places.places(View(merge([Held(FLOAT)], [whole])))
+    drawn = sample_page.html(placed.cell(whole), measurements.context(whole, "local", placed))
+    assert len(drawn) < 2_000_000 and b"The first 60,000 of 70,000" in drawn
+
+
+def test_a_row_is_made_once_for_its_page_and_its_script() -> None:
+    made: list[int] = []
+
+    def row(number: int) -> tuple[Shown, ...]:
+        made.append(number)
+        return (Shown(str(number)),)
+
+    rows = Rows(range(700), [str(number) for number in range(700)], row)
+    long = site_page.long_table("t.html", Grid("t", "c", (Heading("n"),), rows), "Compare")
+    first = [script.make() for script in long.scripts]
+    pages = [site_page.draw(one) for one in long.further]
+    assert sorted(made) == list(range(700)) and len(pages) == 2
+    assert b"<td>699</td>" in pages[1] and b'["699",null]' in first[0]
+    # The third time it is made anew, to the same bytes.
+    assert [script.make() for script in long.scripts] == first
+    assert len(made) > 700
+
+
+def test_where_a_device_has_many_latencies_they_stand_by_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = merge([], [measurement(FLOAT, 20.0), measurement(INT8, 30.0), measurement(AMC, 25.0)])
+
+    def models() -> list[str]:
+        rows = choose.grid(View(made), lambda _: "", lambda _: "", lambda _: "").rows
+        return [row[1].text for row in rows if row[0].text == "local"]
+
+    assert models() == ["mobilenetv2", "amc-mobilenetv1-0.5flops-fashion", "mobilenetv2"]
+    monkeypatch.setattr(choose, "BY_LATENCY", 2)
+    assert models() == ["amc-mobilenetv1-0.5flops-fashion", "mobilenetv2", "mobilenetv2"]
