@@ -19,6 +19,7 @@ from zoo.measurement import Measurement
 
 MOST_ROWS = 500  # of a table on one page
 MOST_SUMMARY = 200  # models of a device in README.md
+MOST_NAMED = 40  # models of one command line that is to be copied
 
 # The published tables that stand beside ours; all of them: ``reports published``.
 LATENCY = (
@@ -317,7 +318,7 @@ def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
     abis = ",".join(sorted({cell.abi for cell in cells}))
     repeats = max(repeat_count(cell) for cell in cells)
     argv = ["harness", "run", "--device", device.name]
-    for model in models:
+    for model in models[:MOST_NAMED]:
         argv += ["--model", model]
     argv += ["--abi", abis, "--threads", threads, "--warmup", str(cells[0].warmup), "--runs", str(cells[0].runs)]
     if repeats:
@@ -326,4 +327,6 @@ def _command(device: DeviceKey, cells: Sequence[Measurement]) -> str:
         argv += ["--option", f"{name}={value}"]
     # Quoted for the shell; a name that could end the fenced block cannot: names have no backticks or newlines, and a
     # device's name is checked by the inventory, but records of others are not trusted here.
-    return " ".join(shlex.quote(visible(part).replace("`", "?")) for part in [*argv, "--fresh"])
+    line = " ".join(shlex.quote(visible(part).replace("`", "?")) for part in [*argv, "--fresh"])
+    more = len(models) - MOST_NAMED
+    return f"{line}  # and {_plural(more, 'more model')}: those of latency.md" if more > 0 else line

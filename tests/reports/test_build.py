@@ -12,8 +12,9 @@ import pytest
 
 from pocketzoo.errors import BadInput
 from reports.build import Built, build
-from reports.cells import Held, Material, cell_id, merge
+from reports.cells import Held, Material, cell_id, device_of, merge
 from reports.folder import LIST
+from reports.pages import MOST_NAMED, _command
 from tests.reports.golden import FOLDER, PAGES, REPORTS
 from tests.reports.records import FLOAT, INT8, LOCAL, material, measurement, sha
 from zoo.measurement import Measurement
@@ -149,3 +150,11 @@ def test_two_machines_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     assert f"## local (fingerprint {other.fingerprint[:8]})" in text
     assert "×  " not in text.split("## How to read it")[0].replace("× [", "")
     assert "parent not measured" in text
+
+
+def test_a_command_to_copy_names_some_models_and_says_how_many_more_there_are() -> None:
+    cells = [msgspec.structs.replace(measurement(FLOAT, median_ms=3.0), model=f"model-{number:02d}") for number in range(50)]
+    line = _command(device_of(cells[0]), cells)
+    assert line.count("--model") == MOST_NAMED
+    assert line.endswith("--fresh  # and 10 more models: those of latency.md")
+    assert "#" not in _command(device_of(cells[0]), cells[:MOST_NAMED])
