@@ -153,7 +153,8 @@ def test_two_machines_of_one_name_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_a_command_to_copy_names_some_models_and_says_how_many_more_there_are() -> None:
-    cells = [msgspec.structs.replace(measurement(FLOAT, median_ms=3.0), model=f"model-{number:02d}") for number in range(50)]
+    one = measurement(FLOAT, median_ms=3.0)
+    cells = [msgspec.structs.replace(one, model=f"model-{number:02d}") for number in range(50)]
     line = _command(device_of(cells[0]), cells)
     assert line.count("--model") == MOST_NAMED
     assert line.endswith("--fresh  # and 10 more models: those of latency.md")
