@@ -58,10 +58,11 @@ TWINS = tuple(
 )
 
 
-def ran(twin: Twin, seed: int, folders: dict[str, str], more: tuple[str, ...] = ()) -> tuple[dict[str, Any], Cost]:
-    """``compress run``: its document's last model, and what the process cost."""
-    argv = [sys.executable, "-m", "compressors.cli", "run", twin.recipe, "--json", "--tag", f"seed-{seed}"]
-    for text in (f"seed={seed}", *twin.settings, *more):
+def ran(twin: Twin, seed: int, folders: dict[str, str], built: bool = False) -> tuple[dict[str, Any], Cost]:
+    """``compress run``: its document's last model, and what the process cost; ``built``: without the training."""
+    tag = f"{'as-built' if built else 'seed'}-{seed}"
+    argv = [sys.executable, "-m", "compressors.cli", "run", twin.recipe, "--json", "--tag", tag]
+    for text in (f"seed={seed}", *twin.settings, *(("weights=as-built",) if built else ())):
         argv += ["--set", text.format(**folders)]
     out, cost = costed(argv)
     found: dict[str, Any] = json.loads(out)["models"][-1]
@@ -81,7 +82,7 @@ def row(twin: Twin, seed: int, folders: dict[str, str]) -> dict[str, Any]:
     recipe = load(twin.recipe, [text.format(**folders) for text in twin.settings]).recipe
     trained, cost = ran(twin, seed, folders)
     float_twin = Twin(twin.recipe.removesuffix("-quant-post"), twin.settings)
-    built, _ = ran(float_twin, seed, folders, ("weights=as-built",))
+    built, _ = ran(float_twin, seed, folders, built=True)
     assert recipe.train is not None
     return {
         "name": twin.name,

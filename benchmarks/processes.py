@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Cost:
     peak_mb: float
 
 
-def costed(argv: Sequence[str], every_s: float = 0.5) -> tuple[str, Cost]:
+def costed(argv: Sequence[str], every_s: float = 0.5, environment: Mapping[str, str] | None = None) -> tuple[str, Cost]:
     """Run a command to its end: its stdout, and what it and all it started cost.
 
     The memory of a tree is looked at every ``every_s``, pages that several share counted once (PSS); what the first
@@ -41,7 +41,7 @@ def costed(argv: Sequence[str], every_s: float = 0.5) -> tuple[str, Cost]:
     """
     began = time.monotonic()
     with tempfile.TemporaryFile() as out:
-        process = subprocess.Popen(argv, stdout=out)
+        process = subprocess.Popen(argv, stdout=out, env=environment)
         ended, highest = threading.Event(), [0]
 
         def watch() -> None:
