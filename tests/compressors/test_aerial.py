@@ -16,11 +16,19 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from compressors import architectures
+from compressors.data.batches import Loader
 from compressors.data.boxed import open_voc
+from compressors.data.dense import BoxedPhotos
+from compressors.pipeline import compress
+from compressors.progress import Silent
+from compressors.recipe import load
+from compressors.tasks import task_of
 from tests.compressors.aerial_wheel import PHOTOS, Box, listed, made_wheel
 
 SCRIPT = Path(__file__).parents[2] / "demo" / "aerial.py"
@@ -200,3 +208,33 @@ def test_only_the_pinned_wheel_is_taken_and_one_that_is_kept_is_not_asked_for(
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 1 and "is not deepforest==2.1.0" in done.stderr
     assert not asked
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_recipe_learns_from_tiles(tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETZOO_HOME", str(tmp_path / "home"))
+    made_wheel(tmp_path / "small.whl", ((512, 448), (192, 192), (96, 96), (256, 256)), many=60)
+    assert prepare(tmp_path / "small.whl", "--tile", "64").returncode == 0
+    folder = tmp_path / "aerial"
+    changes = (
+        f"data.training.folder={folder}", "preprocessing.crop=64", "data.training.padding=12", f"train.lr={5e-3}",
+        # Discs of 24 to 44 pixels, more than trees have in an input of the recipe's.
+        "model.options.anchors=[[[50,52],[58,64],[84,86]],[[38,32],[33,45],[45,43]],[[15,17],[22,21],[26,31]]]",
+        "model.options.head_width=0.125", "train.epochs=20",
+    )  # fmt: skip
+    loaded = load("mobilenetv1-yolov3-aerial", changes)
+    task, how = task_of(loaded.recipe), loaded.recipe.preprocessing.record()
+    images = BoxedPhotos.of([open_voc(folder, "test", ["tree"], "key")], folder)
+    torch.manual_seed(0)
+    network, tally = architectures.build("mobilenetv1-yolov3", **loaded.recipe.model.options), task.tally()
+    with torch.no_grad():
+        for batch in Loader(images, how, 8).epoch(0):
+            tally.see(network(torch.from_numpy(batch.images).permute(0, 3, 1, 2)), torch.from_numpy(batch.labels))
+    (made,) = compress(loaded, Silent())
+    learnt = made.artifact.metric("mAP-voc10")
+    assert learnt is not None
+    assert (learnt.samples, learnt.dataset, learnt.split) == (16, "aerial-trees", "test")
+    # 300 steps on 65 tiles: far from done, and far from chance.
+    assert learnt.value > 20 > 10 * task.percent([tally.parts()])
+    assert any(stage.name == "compare with the network" for stage in made.stages)
+    assert {tensor.shape for tensor in made.artifact.outputs} == {(1, cells, cells, 3, 6) for cells in (2, 4, 8)}
