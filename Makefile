@@ -96,6 +96,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.farm_overhead
 	$(BIN)/python -m benchmarks.compressing
 	$(BIN)/python -m benchmarks.foreign_quantization
+	$(BIN)/python -m benchmarks.dense_speed
 
 # State of their own, so that a study does not fill the user's zoo.
 results-quant results-prune results-sparse results-distil: $(VENV)/.installed

@@ -182,7 +182,7 @@ def evaluation(only: str) -> None:
         for name in EVALUATED:
             if not fnmatchcase(name, only):
                 continue
-            loaded = load(name, ("weights=as-built", "data.scenes.evaluation=100"))
+            loaded = load(name, ("weights=as-built", "data.scenes.evaluation=40"))
             (product,) = compress(loaded, Silent())
             recipe, training = loaded.recipe, loaded.recipe.data.training
             assert training is not None
@@ -194,7 +194,7 @@ def evaluation(only: str) -> None:
             how, task = recipe.preprocessing.record(), task_of(recipe)
             # Scenes are kept once they are drawn: what is left is preparing, asking and judging.
             asked = partial(task.answers, product.file, images, how, lambda: None)
-            whole, judged = seconds(asked, 3)
+            whole, judged = seconds(asked, 1)
             figures, _ = seconds(lambda j=judged: j.accuracies(dataset="d", split="s", measured_on="0" * 64), 1)
             count = len(images.labels)
             rows.append(
@@ -203,7 +203,7 @@ def evaluation(only: str) -> None:
                     "drawing a scene ms": 1e3 * read / count, "figures and intervals s": figures,
                 }
             )  # fmt: skip
-    show("dense-evaluation", rows, "100 images, CPU seconds, one thread; networks as built.")
+    show("dense-evaluation", rows, "40 images, CPU seconds, one thread; networks as built.")
 
 
 def one_answer(rounds: int) -> None:

@@ -38,6 +38,11 @@ class Twin:
     called: str = ""
 
     @property
+    def changes(self) -> list[str]:
+        """What is told of the settings: folders are of this machine, and the artifact says what was in them."""
+        return [text for text in self.settings if "{" not in text]
+
+    @property
     def name(self) -> str:
         """In the table and in the data."""
         return self.called or self.recipe
@@ -88,8 +93,7 @@ def row(twin: Twin, seed: int, folders: dict[str, str]) -> dict[str, Any]:
         "name": twin.name,
         "recipe": twin.recipe,
         "seed": seed,
-        # Folders are of this machine; what was in them, the artifact's data set says.
-        "settings": [text for text in twin.settings if "{" not in text],
+        "settings": twin.changes,
         "epochs": recipe.train.epochs,
         "batch": recipe.train.batch,
         "accuracy": figure(trained, recipe.task),
@@ -154,7 +158,8 @@ def main() -> None:
             if options.table or not fnmatchcase(listed.name, options.only):
                 continue
             twin = Twin(listed.recipe, (*listed.settings, *options.set), listed.called)
-            if any((one["name"], one["seed"]) == (twin.name, seed) for one in kept()["rows"]):
+            done = [(one["name"], one["seed"], one["settings"]) for one in kept()["rows"]]
+            if (twin.name, seed, twin.changes) in done:
                 continue
             print(f"{twin.name}, seed {seed}, {time.strftime('%H:%M')}", file=sys.stderr, flush=True)
             made = row(twin, seed, folders)
