@@ -5,6 +5,7 @@
 # make results-quant   trains and judges networks on Fashion-MNIST with three seeds; hours, goes on where it was
 # make results-prune   the same for pruning
 # make results-sparse, make results-distil   the same for sparsity, for distillation and chains
+# make aerial  four labelled aerial photos as tiles in Pascal VOC's folders, build/aerial: something real to detect
 # make clean   remove .venv and everything that was built
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench results-quant results-prune results-sparse results-distil clean
+.PHONY: help install demo aerial test lint format bench results-quant results-prune results-sparse results-distil clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -49,6 +50,9 @@ $(VENV)/sign/.installed: constraints-sign.txt | $(BIN)/python
 
 demo: $(VENV)/demo-data/.complete
 	@$(BIN)/python demo/run.py --data $(VENV)/demo-data --out $(OUT)
+
+aerial: $(VENV)/.installed
+	$(BIN)/python demo/aerial.py build/aerial --cache build/wheels
 
 test: $(VENV)/demo-data/.complete $(VENV)/sign/.installed
 	@tests/setup-system
@@ -92,6 +96,7 @@ bench: demo
 	$(BIN)/python -m benchmarks.farm_overhead
 	$(BIN)/python -m benchmarks.compressing
 	$(BIN)/python -m benchmarks.foreign_quantization
+	$(BIN)/python -m benchmarks.dense_speed
 
 # State of their own, so that a study does not fill the user's zoo.
 results-quant results-prune results-sparse results-distil: $(VENV)/.installed

@@ -32,6 +32,11 @@ emulated boards (Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime),
 no time**; the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is
 what the document says of its own file or count.
 
+*Output differs*: int8 DeepLabv3 on the board with tflite-runtime 2.14 was asked with a file that enlarged its answers
+with half-pixel centres, which that runtime's int8 kernel gets wrong; files exported now lay corners on corners. What is
+left is the rounding of two sets of kernels, grown through layers that nobody trained
+([method](method.md#where-int8-segmentations-differ-and-why)).
+
 """
 
 

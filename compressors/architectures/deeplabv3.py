@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from compressors.architectures.enlarging import enlarged
 from compressors.architectures.mobilenetv2 import ConvBnRelu6, MobileNetV2, check_sizes
 
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}  # of the pyramid's dilated convolutions, by output stride
@@ -62,7 +63,7 @@ class Decoder(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(N, coarse, h, w) and (N, fine, H, W) to (N, outputs, H, W)."""
-        up = nn.functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        up = enlarged(coarse, fine.shape[2:])
         result: Tensor = self.mix(torch.cat((up, self.reduce(fine)), 1))
         return result
 
@@ -101,7 +102,7 @@ class DeepLabV3(nn.Module):
             x = self.encoder(x)
         if self.decoder is not None:
             x = self.decoder(x, fine)
-        return nn.functional.interpolate(self.logits(x), size=size, mode="bilinear", align_corners=False)
+        return enlarged(self.logits(x), size)
 
 
 def dilate(features: nn.Sequential, output_stride: int) -> None:

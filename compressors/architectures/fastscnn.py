@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from compressors.architectures.enlarging import enlarged
 from compressors.architectures.mobilenetv2 import ConvBnRelu6, InvertedResidual, check_sizes
 
 BINS = (1, 2, 3, 6)
@@ -105,9 +106,9 @@ class FastSCNN(nn.Module):
         """See the class."""
         fine = self.downsample(x)
         coarse = self.global_features(fine)
-        up = nn.functional.interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        up = enlarged(coarse, fine.shape[2:])
         fused = torch.relu(self.fusion_fine(fine) + self.fusion_coarse(up))
-        return nn.functional.interpolate(self.classifier(fused), size=x.shape[2:], mode="bilinear", align_corners=False)
+        return enlarged(self.classifier(fused), x.shape[2:])
 
 
 def fastscnn(classes: int = 19, width: float = 1.0, in_channels: int = 3) -> torch.nn.Module:

@@ -57,6 +57,15 @@ def test_decoding_inside_is_decoding_outside() -> None:
     torch.testing.assert_close(boxes, expected)
 
 
+@pytest.mark.parametrize("prior", [0.5, 0.01])
+def test_an_untaught_anchor_is_as_sure_as_the_prior_says(prior: float) -> None:
+    network = architectures.build("mobilenetv1-yolov3", classes=3, width=0.25, head_width=0.125, prior=prior)
+    for head in network.heads:  # type: ignore[union-attr]
+        bias = torch.sigmoid(head.get_parameter("bias")).view(3, 8)
+        torch.testing.assert_close(bias[:, 4], torch.full((3,), prior))
+        assert bool((bias[:, [0, 1, 2, 3, 5, 6, 7]] == 0.5).all())
+
+
 def test_a_box_is_where_its_cell_and_anchor_say() -> None:
     answer = torch.zeros(1, 2, 3, 1, 6)
     answer[0, 1, 2, 0, 2] = 1.0
@@ -110,6 +119,7 @@ def test_the_cells_of_a_grid_cover_every_pixel() -> None:
     [
         ("mobilenetv1-yolov3", {"decode": "sideways"}),
         ("mobilenetv1-yolov3", {"anchors": [[[1, 2]]]}),
+        ("mobilenetv1-yolov3", {"prior": 1.0}),
         ("resnet34-yolov3", {"head_width": 0}),
         ("deeplabv3-mobilenetv2", {"output_stride": 4}),
         ("fastscnn", {"classes": 0}),

@@ -20,7 +20,7 @@ DENSE = [name for name in shipped() if load(name).recipe.task != "image-classifi
 FLOAT = [name for name in DENSE if load(name).parent is None]
 CLASSES_OF = {
     "coco-2017": 80, "pascal-voc": len(VOC_CLASSES), "shapes": len(SHAPES), "cityscapes": len(CITYSCAPES),
-    "fashion-items": 11,
+    "fashion-items": 11, "aerial-trees": 1,
 }  # fmt: skip
 # The rows of the documents, and the twins that train anywhere.
 ROWS = {
