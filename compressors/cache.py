@@ -11,9 +11,7 @@ second waits for the first: a training may take hours, and its checkpoints are t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pocketzoo.files import sha256_bytes, sha256_file, sha256_json
+from pocketzoo.files import locked_file, sha256_bytes, sha256_file, sha256_json
 
 Result = dict[str, Any]  # JSON values
 
@@ -92,26 +90,12 @@ class StageCache:
     @contextlib.contextmanager
     def alone(self, stage: str, depends: Mapping[str, Any], waiting: Callable[[], None]) -> Iterator[None]:
         """Nobody else makes this stage meanwhile; who does is waited for. See :meth:`run`."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        path, mine = self.root / f".{self._key(stage, depends)}.lock", False
-        while not mine:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        path = self.root / f".{self._key(stage, depends)}.lock"
+        with locked_file(path, waiting):
             try:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    waiting()
-                    fcntl.flock(handle, fcntl.LOCK_EX)
-                # Who had it has removed the file since; only what has the name now is a lock.
-                with contextlib.suppress(FileNotFoundError):
-                    mine = os.path.samestat(os.fstat(handle), path.stat())
-                if mine:
-                    try:
-                        yield
-                    finally:
-                        path.unlink(missing_ok=True)
+                yield
             finally:
-                os.close(handle)
+                path.unlink(missing_ok=True)
 
     def find(self, stage: str, depends: Mapping[str, Any]) -> Finished | None:
         """The finished stage with this key, if it is there and sound."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -65,3 +67,33 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace ``path`` by ``data`` as a whole."""
     with replacing(path, durable=durable) as file:
         file.write(data)
+
+
+@contextmanager
+def locked_file(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """A file, made where it is missing, that one process at a time holds; whoever holds it may remove it.
+
+    Args:
+        path: its place; the folder is made.
+        waiting: called where another process holds it and is waited for.
+
+    Yields:
+        The open file, which has this name at that moment.
+    """
+    mine = False
+    while not mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            # Who held it may have removed it since; only what has the name now is a lock.
+            with contextlib.suppress(FileNotFoundError):
+                mine = os.path.samestat(os.fstat(handle), path.stat(follow_symlinks=False))
+            if mine:
+                yield handle
+        finally:
+            os.close(handle)

@@ -7,9 +7,7 @@ another content, length or size is thrown away, asked for once more from its beg
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import threading
@@ -21,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from pocketzoo.errors import Interrupted, PocketzooError
-from pocketzoo.files import CHUNK, sha256_file
+from pocketzoo.files import CHUNK, locked_file, sha256_file
 from zoo.artifact import FileRecord
 from zoo.backends.protocol import Blob, RemoteBroken, RemoteBusy, RemoteUnavailable
 from zoo.progress import Progress, Silent
@@ -76,7 +74,7 @@ def receive(
     path = store.blob(record.sha256)
     if sound(path, record):
         return Received(path, 0, 0, None)
-    with _partial(store, record.sha256) as file:
+    with locked_file(store.partial(record.sha256)) as file:
         if sound(path, record):  # another process brought it while we waited
             store.partial(record.sha256).unlink(missing_ok=True)
             return Received(path, 0, 0, None)
@@ -93,23 +91,6 @@ def sound(path: Path, record: FileRecord) -> bool:
         return path.stat().st_size == record.size and sha256_file(path) == record.sha256
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _partial(store: Store, sha256: str) -> Iterator[int]:
-    """The partial file, locked; who waited for the lock finds out whether the file is still the one of that name."""
-    path, mine = store.partial(sha256), False
-    while not mine:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                mine = os.path.samestat(os.fstat(file), path.stat(follow_symlinks=False))
-            if mine:
-                yield file
-        finally:
-            os.close(file)
 
 
 class _Transfer:

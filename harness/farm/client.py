@@ -14,8 +14,8 @@ import msgspec
 from harness.campaign import Report
 from harness.farm import offers as choosing
 from harness.farm.answers import Lost, Unknown, identity, text_of
-from harness.farm.records import Job, Measured, PlannedCells
-from harness.farm.seeing import LOOK_S, Seen, Tasks, drop, offered, parse_key, queue, queued, see
+from harness.farm.records import Job, Measured, Offer, PlannedCells
+from harness.farm.seeing import LOOK_S, Seen, drop, offered, parse_key, queue, queued, see
 from harness.farm.versions import check, mine
 from harness.job import Cell
 from harness.plan import Impossible
@@ -163,11 +163,12 @@ class Watched:
         new = [cell for name in done if name not in self._stored for cell in self._devices[name].cells.values()]
         if new:
             self.settled(lambda: self._results.want(self._campaign.id, new))
-        # The queue as it stands now: it went on while the devices were planned.
-        self._queue(client, done, queue(client), self._before)
+        self._queue(client, done)
 
-    def _queue(self, client: Any, names: Sequence[str], tasks: Tasks, ended: Collection[str]) -> None:
+    def _queue(self, client: Any, names: Sequence[str]) -> None:
         """Send the turns of devices that have just been planned."""
+        # The queue as it stands now: it went on while the devices were planned.
+        tasks, ended = queue(client), self._before
         waiting = queued(tasks)
         parsed = [(key, parse_key(key)) for key, *_ in tasks]
         there = {n.device: key for key, n in parsed if n and n.kind == "turn" and n.campaign == self._campaign.id}
@@ -307,22 +308,23 @@ class Watched:
             self._told(f"offered again: {some(back)}")
         if new:
             self._told(f"nobody offers {some(new)} any more; what is left waits for up to {self._away_s:g} s")
-        for name in missing:
-            if now - self._gone[name] >= self._away_s:
-                self._give_up_device(client, name, choosing.why_not(name, offers))
+        given_up = {name for name in missing if now - self._gone[name] >= self._away_s}
+        if given_up:
+            self._give_up_devices(client, given_up, offers)
 
-    def _give_up_device(self, client: Any, name: str, why: tuple[str, ...]) -> None:
-        keys = [key for key, *_ in queue(client) if (named := parse_key(key)) and named.device == name]
-        drop(client, [key for key in keys if key.split("|")[1] == self._campaign.id])
-        self._plans.pop(name, None)
-        self._turns = [turn for turn in self._turns if turn.device != name]
-        self._gone.pop(name, None)
-        self._devices[name].report.error = DeviceUnavailable(
-            f"nobody has offered it for {self._away_s:g} s",
-            where=name,
-            detail=why,
-            hint=f"harness resume {self._campaign.id} when its host is back; --away waits longer",
-        )
+    def _give_up_devices(self, client: Any, names: Collection[str], offers: Sequence[Offer]) -> None:
+        parsed = ((key, parse_key(key)) for key, *_ in queue(client))
+        drop(client, [key for key, n in parsed if n and n.device in names and n.campaign == self._campaign.id])
+        self._turns = [turn for turn in self._turns if turn.device not in names]
+        for name in names:
+            self._plans.pop(name, None)
+            self._gone.pop(name, None)
+            self._devices[name].report.error = DeviceUnavailable(
+                f"nobody has offered it for {self._away_s:g} s",
+                where=name,
+                detail=choosing.why_not(name, offers),
+                hint=f"harness resume {self._campaign.id} when its host is back; --away waits longer",
+            )
 
     def settled(self, work: Callable[[], Result]) -> Result:
         """What needs the database, when it is there.

@@ -5,9 +5,10 @@ Statements are built once: a farm stores a thousand repeats a second, and buildi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from harness.results.schema import newest, repeats, rounds
 from pocketzoo.errors import WorkFailed
 from zoo.measurement import Measurement, Repeat, RunnerRecord
 
-# Keys in one IN (...); SQLite takes 999 in its oldest builds.
+# Keys in one IN (...), of which SQLite takes 999 in its oldest builds; rows in memory where there may be more.
 BATCH = 500
 
 
@@ -106,12 +107,18 @@ def newest_ended(upsert_into: Any) -> Any:
     )
 
 
+def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """At most BATCH of them at a time."""
+    left = iter(items)
+    while batch := list(islice(left, BATCH)):
+        yield batch
+
+
 def finished(connection: Connection, job_keys: Sequence[str], since: int, place: str) -> dict[str, Measurement]:
     """The newest finished measurement of each of these job keys that has one, with its repeats."""
     found: dict[str, Measurement] = {}
-    for start in range(0, len(job_keys), BATCH):
-        asked = {"keys": job_keys[start : start + BATCH], "since": since}
-        rows = connection.execute(_FINISHED, asked).all()
+    for keys in batches(job_keys):
+        rows = connection.execute(_FINISHED, {"keys": keys, "since": since}).all()
         stored = stored_repeats(connection, [row.id for row in rows], place)
         for row in rows:
             measurement = measurement_of(row, place)
@@ -119,11 +126,11 @@ def finished(connection: Connection, job_keys: Sequence[str], since: int, place:
     return found
 
 
-def stored_repeats(connection: Connection, ids: Sequence[int], place: str) -> dict[int, dict[int, Repeat]]:
+def stored_repeats(connection: Connection, ids: Collection[int], place: str) -> dict[int, dict[int, Repeat]]:
     """The repeats of each of these rounds, by number, in their order."""
     found: dict[int, dict[int, Repeat]] = {id_: {} for id_ in ids}
-    for start in range(0, len(ids), BATCH):
-        for row in connection.execute(_REPEATS, {"ids": ids[start : start + BATCH]}):
+    for some in batches(ids):
+        for row in connection.execute(_REPEATS, {"ids": some}):
             found[row.round_id][row.number] = repeat_of(row, place)
     return found
 
@@ -163,9 +170,8 @@ def begin(
 
 def _last_rounds(connection: Connection, job_keys: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for start in range(0, len(job_keys), BATCH):
-        rows = connection.execute(_LAST_ROUNDS, {"keys": job_keys[start : start + BATCH]})
-        found.update({row.job_key: row for row in rows})
+    for keys in batches(job_keys):
+        found.update({row.job_key: row for row in connection.execute(_LAST_ROUNDS, {"keys": keys})})
     return found
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Select, select
 
-from harness.results.records import measurement_of, repeat_of
+from harness.results.attempts import BATCH, batches, stored_repeats
+from harness.results.records import measurement_of
 from harness.results.schema import newest, repeats, rounds
 from pocketzoo.errors import WorkFailed
 from zoo.instants import instant
-from zoo.measurement import Measurement, Repeat
+from zoo.measurement import Measurement
 from zoo.past import Past
-
-# Keys in one IN (...); SQLite takes 999 in its oldest builds.
-BATCH = 500
 
 
 def newest_rounds(models: Sequence[str], devices: Sequence[str], *, failed: bool) -> Select[Any]:
@@ -45,7 +42,7 @@ def repeats_of_newest(chosen: Select[Any]) -> Select[Any]:
 def history(connection: Connection, job_keys: Iterable[str], place: str) -> dict[str, tuple[Past, ...]]:
     """Every ended round of these job keys, oldest first; a key that nobody measured is not in the answer."""
     found: dict[str, list[Past]] = {}
-    for batch in _batches(job_keys):
+    for batch in batches(job_keys):
         query = (
             select(rounds.c.id, rounds.c.job_key, rounds.c.measurement)
             .where(rounds.c.job_key.in_(batch), rounds.c.measurement.is_not(None))
@@ -79,17 +76,14 @@ def whole(connection: Connection, cells: Sequence[Measurement], place: str) -> I
     for start in range(0, len(cells), BATCH):
         batch = cells[start : start + BATCH]
         rows = _rounds_of(connection, batch, place)
-        samples: dict[int, list[Repeat]] = {row.id: [] for row in rows.values()}
-        for ids in _batches(samples):
-            query = select(repeats).where(repeats.c.round_id.in_(ids)).order_by(repeats.c.round_id, repeats.c.number)
-            for row in connection.execute(query):
-                samples[row.round_id].append(repeat_of(row, place))
+        repeats_of = stored_repeats(connection, [row.id for row in rows.values()], place)
         for cell in batch:
             stored = rows.get((cell.job_key, cell.time))
             if stored is None:
                 yield cell
             else:
-                yield msgspec.structs.replace(measurement_of(stored, place), repeats=tuple(samples[stored.id]))
+                repeats = tuple(repeats_of[stored.id].values())
+                yield msgspec.structs.replace(measurement_of(stored, place), repeats=repeats)
 
 
 def _rounds_of(connection: Connection, cells: Sequence[Measurement], place: str) -> dict[tuple[str, str], Any]:
@@ -117,12 +111,6 @@ def _keep(rows: Iterable[Any], wanted: set[tuple[str, str]], found: dict[tuple[s
             found[row.job_key, past.time] = row
 
 
-def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
-    left = iter(items)
-    while batch := list(islice(left, BATCH)):
-        yield batch
-
-
 def ended(connection: Connection) -> list[tuple[int, str, str]]:
     """The newest ended round of each job key: its id, the key, and when it was begun. One look at two indexes."""
     query = select(newest.c.ended_id, newest.c.job_key, rounds.c.started).join_from(
@@ -134,7 +122,7 @@ def ended(connection: Connection) -> list[tuple[int, str, str]]:
 def of_rounds(connection: Connection, ids: Iterable[int], place: str) -> dict[int, Measurement]:
     """The measurements of these rounds without samples, by id."""
     found = {}
-    for batch in _batches(ids):
+    for batch in batches(ids):
         query = select(rounds.c.id, rounds.c.job_key, rounds.c.measurement).where(rounds.c.id.in_(batch))
         found.update({row.id: measurement_of(row, place) for row in connection.execute(query)})
     return found

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from devices.facts import DeviceFacts
 from harness.job import Cell
 from harness.results import attempts, campaigns, history
-from harness.results.attempts import Round
+from harness.results.attempts import BATCH, Round, batches
 from harness.results.campaigns import Campaign, State, Wanted
 from harness.results.database import Conflict, Database
 from harness.results.history import newest_rounds, repeats_of_newest
@@ -31,8 +31,6 @@ from zoo.measurement import Measurement, Repeat, RunnerRecord
 from zoo.past import Past
 
 BEGIN_TRIES = 5
-# Rows in memory at once where a result may be larger than memory, and keys in one IN (...).
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ class Results:
         with self.database.reading() as connection:
             if connection is None:
                 return found
-            for start in range(0, len(keys), BATCH):
-                asked = newest.c.job_key.in_(keys[start : start + BATCH])
+            for some in batches(keys):
+                asked = newest.c.job_key.in_(some)
                 query = select(newest.c.job_key).where(asked, newest.c.done_id.is_not(None))
                 found.update(connection.execute(query).scalars())
         return found

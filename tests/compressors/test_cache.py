@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from compressors.cache import StageCache, code_digest
+from compressors.cache import Finished, StageCache, code_digest
 
 
 def maker(calls: list[str]) -> Callable[[Path], dict[str, object]]:
@@ -79,41 +79,40 @@ def test_a_stage_that_is_interrupted_leaves_the_others_and_nothing_half(
     assert cache.run("first", {}, maker(calls)).reused
 
 
-def test_a_stage_that_another_run_makes_is_waited_for_and_taken(tmp_path: Path) -> None:
-    calls: list[str] = []
+def beside_each_other(
+    cache: Path, first: Callable[[Path], dict[str, object]], second: Callable[[Path], dict[str, object]]
+) -> tuple[Future[Finished], Future[Finished]]:
+    """Two runs that need one stage, both over: ``first`` makes it until the other waits for it."""
     began, waits = threading.Event(), threading.Event()
 
-    def slow(folder: Path) -> dict[str, object]:
+    def until_somebody_waits(folder: Path) -> dict[str, object]:
         began.set()
         assert waits.wait(60)
-        return maker(calls)(folder)
+        return first(folder)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(lambda: StageCache(tmp_path).run("s", {}, slow))
+        making = pool.submit(lambda: StageCache(cache).run("s", {}, until_somebody_waits))
         assert began.wait(60)
-        assert not StageCache(tmp_path).run("other", {}, maker(calls)).reused
-        second = pool.submit(lambda: StageCache(tmp_path).run("s", {}, maker(calls), waits.set))
-        assert (first.result(60).reused, second.result(60).reused) == (False, True)
-    assert calls == ["made", "made"]
+        assert not StageCache(cache).run("other", {}, maker([])).reused
+        return making, pool.submit(lambda: StageCache(cache).run("s", {}, second, waits.set))
+
+
+def test_a_stage_that_another_run_makes_is_waited_for_and_taken(tmp_path: Path) -> None:
+    calls: list[str] = []
+    first, second = beside_each_other(tmp_path, maker(calls), maker(calls))
+    assert (first.result(60).reused, second.result(60).reused) == (False, True)
+    assert calls == ["made"]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_run_that_fails_lets_the_one_that_waits_make_the_stage(tmp_path: Path) -> None:
-    calls: list[str] = []
-    began, waits = threading.Event(), threading.Event()
-
     def fails(_folder: Path) -> dict[str, object]:
-        began.set()
-        assert waits.wait(60)
         raise FileNotFoundError("a photo that went away")
 
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(lambda: StageCache(tmp_path).run("s", {}, fails))
-        assert began.wait(60)
-        second = pool.submit(lambda: StageCache(tmp_path).run("s", {}, maker(calls), waits.set))
-        with pytest.raises(FileNotFoundError, match="went away"):
-            first.result(60)
-        assert not second.result(60).reused
+    first, second = beside_each_other(tmp_path, fails, maker([]))
+    with pytest.raises(FileNotFoundError, match="went away"):
+        first.result(60)
+    assert not second.result(60).reused
 
 
 def test_the_code_digest_changes_with_the_code(tmp_path: Path) -> None:
