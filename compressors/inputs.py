@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from compressors.data.dataset import Dataset, Photos, Subset, Whole, check_classes, drawn, hold_out
+from compressors.data.dataset import Dataset, Photos, Subset, Whole, check_classes, drawn, hold_out, whole_of
+from compressors.data.dense import BoxedPhotos
 from compressors.data.dense_sources import PLACELESS, open_scenes
 from compressors.data.photos import LabelledPhoto, fingerprint, labelled_photos, list_photos
 from compressors.data.sources import Kind, open_dataset
@@ -29,6 +30,7 @@ class Inputs:
     from, ``held_out`` the part of the training split it never sees. Calibration images are the photos of
     ``calibration``, or ``calibrating``, drawn from ``training``. ``shared_photos`` counts the calibration photos that
     are evaluation photos, too: they flatter the accuracy. ``origin`` is the entry of the zoo the weights are.
+    ``remarks`` are what the artifact has to say of the data.
     """
 
     weights: Path | None = None
@@ -46,6 +48,7 @@ class Inputs:
     identities: dict[str, str] = field(default_factory=dict)
     shared_photos: int = 0
     origin: Given | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def gather(loaded: Loaded, *, judged: bool = False) -> Inputs:
@@ -106,7 +109,13 @@ def gather(loaded: Loaded, *, judged: bool = False) -> Inputs:
         identities=identities,
         shared_photos=_shared([photo.path for photo in photos], calibration),
         origin=begins.origin,
+        remarks=(*_remarks("training", training), *_remarks("evaluation", judging)),
     )
+
+
+def _remarks(what: str, images: Dataset | None) -> list[str]:
+    whole = whole_of(images)[0] if images is not None else None
+    return [f"{what} data: {remark}" for remark in whole.remarks] if isinstance(whole, BoxedPhotos) else []
 
 
 def _begins(loaded: Loaded, identities: dict[str, str]) -> Inputs:

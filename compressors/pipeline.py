@@ -92,7 +92,7 @@ def compress(
     answers: Answers | Judged | None = None
     known: set[str] = set()
     for link, found, shown in zip(chain, inputs, teachers, strict=True):
-        stages = Stages(link.recipe, found, progress, cache, known, notes=list(link.notes))
+        stages = Stages(link.recipe, found, progress, cache, known, notes=[*link.notes, *found.remarks])
         product, answers = _make(
             link, found, stages, shown, products[-1] if products else None, answers, onnx=onnx and link is loaded
         )

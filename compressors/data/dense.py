@@ -77,16 +77,18 @@ class Made:
 
 @dataclass(frozen=True)
 class BoxedPhotos:
-    """Photos with boxes."""
+    """Photos with boxes; ``remarks`` are what an artifact made of them has to say of them."""
 
     photos: tuple[Boxed, ...]
     classes: tuple[str, ...]
     where: Path
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, sets: Sequence[BoxedSet], where: Path) -> BoxedPhotos:
         """Several sets with the same classes as one."""
-        return cls(tuple(photo for one in sets for photo in one.photos), sets[0].classes, where)
+        photos = tuple(photo for one in sets for photo in one.photos)
+        return cls(photos, sets[0].classes, where, tuple(remark for one in sets for remark in one.remarks))
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -98,8 +100,9 @@ class BoxedPhotos:
         """SHA-256 of names, contents (sizes where they are too many) and boxes."""
         digest, _ = digest_of([(photo.path, "") for photo in self.photos], self.where)
         for photo in self.photos:
-            for values in (photo.truth.boxes, photo.truth.labels, photo.truth.ignored):
-                digest.update(np.ascontiguousarray(values).data)
+            for values in (photo.truth.boxes, photo.truth.labels, photo.truth.ignored, photo.truth.areas):
+                if values is not None:
+                    digest.update(np.ascontiguousarray(values).data)
         return f"sha256:{digest.hexdigest()}"
 
     def get(self, index: int) -> Pixels:

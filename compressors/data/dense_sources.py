@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from compressors.data.boxed import VOC_CLASSES, inside, open_coco, open_voc
+from compressors.data.boxed import inside
+from compressors.data.coco import open_coco
 from compressors.data.dataset import Dataset
 from compressors.data.dense import BoxedPhotos, Made, MaskedPhotos
 from compressors.data.idx import CLASSES, open_idx
 from compressors.data.masked import PASCAL, open_cityscapes, open_pascal
 from compressors.data.photos import list_photos
 from compressors.data.scenes import Backgrounds, ItemScenes, ShapeScenes
+from compressors.data.voc import VOC_CLASSES, open_voc
 from compressors.sections import ScenesSection
 from pocketzoo.errors import BadInput
 

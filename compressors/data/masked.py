@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compressors.data.boxed import VOC_CLASSES, inside, names_in
+from compressors.data.boxed import inside, names_in, photo_of
 from compressors.data.dense import MaskedPhotos
 from compressors.data.scenes import BACKGROUND
+from compressors.data.voc import VOC_CLASSES
 from compressors.dense.masks import IGNORED
 from pocketzoo.errors import BadInput
 
@@ -78,10 +79,9 @@ def open_pascal(folder: Path, split: str, classes: Sequence[str], key: str) -> M
     pairs = []
     for name in names_in(listed, key, "ImageSets/Segmentation, JPEGImages and SegmentationClass"):
         inside(folder, name)
-        photo, mask = folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClass" / f"{name}.png"
-        for file in (photo, mask):
-            if not file.is_file():
-                raise BadInput("a photo of the list, or its mask, is not there", where=str(file))
+        photo, mask = photo_of(folder / "JPEGImages", name), folder / "SegmentationClass" / f"{name}.png"
+        if not mask.is_file():
+            raise BadInput("no mask for a photo", where=str(mask))
         pairs.append((photo, mask))
     meaning = [number if number < len(classes) else -1 for number in range(256)]
     meaning[IGNORED] = IGNORED

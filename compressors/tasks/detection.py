@@ -115,9 +115,9 @@ class JudgedBoxes:
         return {
             "found": np.concatenate([np.column_stack([f.boxes, f.labels, f.scores]) for f in found]).astype(np.float32),
             "found_each": np.asarray([len(f.labels) for f in found], np.int64),
-            "truth": np.concatenate([np.column_stack([t.boxes, t.labels, t.ignored]) for t in truths]).astype(
-                np.float32
-            ),
+            "truth": np.concatenate(
+                [np.column_stack([t.boxes, t.labels, t.ignored, t.sizes()]) for t in truths]
+            ).astype(np.float32),
             "truth_each": np.asarray([len(t.labels) for t in truths], np.int64),
         }
 
@@ -215,7 +215,7 @@ class Detection:
         truths = np.split(arrays["truth"], np.cumsum(arrays["truth_each"])[:-1])
         return JudgedBoxes(
             tuple(Detections(rows[:, :4], rows[:, 4].astype(np.int64), rows[:, 5]) for rows in found),
-            tuple(Truth(rows[:, :4], rows[:, 4].astype(np.int64), rows[:, 5] > 0) for rows in truths),
+            tuple(Truth(rows[:, :4], rows[:, 4].astype(np.int64), rows[:, 5] > 0, rows[:, 6]) for rows in truths),
             self.classes,
             self.first,
         )

@@ -23,8 +23,8 @@ from PIL import Image
 
 from compressors import architectures
 from compressors.data.batches import Loader
-from compressors.data.boxed import open_voc
 from compressors.data.dense import BoxedPhotos
+from compressors.data.voc import open_voc
 from compressors.pipeline import compress
 from compressors.progress import Silent
 from compressors.recipe import load

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compressors.architectures.yolov3 import ANCHORS, STRIDES
-from compressors.data.boxed import VOC_CLASSES, open_coco, open_voc
+from compressors.data.coco import open_coco
+from compressors.data.voc import VOC_CLASSES, open_voc
 from compressors.dense.boxes import Detections, detections, overlaps, suppressed
 from compressors.dense.intervals import bootstrapped
 from compressors.dense.masks import IGNORED, confusion, intersection_over_union, mean_iou
@@ -184,6 +185,7 @@ def voc_folder(folder: Path, objects: str, *, size: tuple[int, int] = (100, 80))
     for name in ("ImageSets/Main", "Annotations", "JPEGImages"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "ImageSets/Main/train.txt").write_text("one 1\n")
+    (folder / "JPEGImages/one.jpg").touch()
     (folder / "Annotations/one.xml").write_text(
         f"<annotation><size><width>{size[0]}</width><height>{size[1]}</height></size>{objects}</annotation>"
     )
@@ -213,12 +215,42 @@ def test_voc_is_read_with_its_own_pixel_count(tmp_path: Path) -> None:
         ("<object><name>dog</name></object>", "no bndbox/xmin"),
         ("<object>", "not an annotation"),
         ("<!DOCTYPE a>", "not an annotation"),
+        (thing("dog", (1, 1, 9, 9)).replace("<xmin>1", "<xmin>nan"), "not inside the photo"),
     ],
 )
 def test_wrong_annotations_are_named(tmp_path: Path, objects: str, says: str) -> None:
     with pytest.raises(BadInput, match=says) as caught:
         open_voc(voc_folder(tmp_path, objects), "train", VOC_CLASSES, "data.training.folder")
     assert caught.value.where is not None and caught.value.where.endswith("one.xml")
+
+
+@pytest.mark.parametrize(("width", "says"), [("9" * 400, "inf x 80"), ("12.5", "12.5 x 80"), ("0", "0 x 80")])
+def test_a_size_that_no_photo_has_is_refused(tmp_path: Path, width: str, says: str) -> None:
+    folder = voc_folder(tmp_path, "")
+    note = folder / "Annotations/one.xml"
+    note.write_text(note.read_text().replace("<width>100", f"<width>{width}"))
+    with pytest.raises(BadInput, match=says):
+        open_voc(folder, "train", VOC_CLASSES, "data.training.folder")
+
+
+def test_an_encoding_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    folder = voc_folder(tmp_path, "")
+    note = folder / "Annotations/one.xml"
+    note.write_text('<?xml version="1.0" encoding="klingon"?>' + note.read_text())
+    with pytest.raises(BadInput, match="unknown encoding"):
+        open_voc(folder, "train", VOC_CLASSES, "data.training.folder")
+
+
+def test_photos_may_have_other_endings_and_names_with_spaces(tmp_path: Path) -> None:
+    folder = voc_folder(tmp_path, thing("dog", (1, 1, 9, 9)))
+    (folder / "ImageSets/Main/train.txt").write_text("my one\n\nmy one -1\n")
+    (folder / "Annotations/one.xml").rename(folder / "Annotations/my one.xml")
+    (folder / "JPEGImages/one.jpg").rename(folder / "JPEGImages/my one.PNG")
+    found = open_voc(folder, "train", VOC_CLASSES, "data.training.folder")
+    assert [photo.path.name for photo in found.photos] == ["my one.PNG"] * 2
+    found.photos[0].path.unlink()
+    with pytest.raises(BadInput, match="a photo of the list is not there"):
+        open_voc(folder, "train", VOC_CLASSES, "data.training.folder")
 
 
 def test_a_photo_without_things_is_an_empty_one(tmp_path: Path) -> None:
@@ -235,6 +267,8 @@ def coco_folder(folder: Path, **changes: object) -> Path:
     }
     (folder / "annotations").mkdir(parents=True)
     (folder / "annotations/instances_val.json").write_text(json.dumps(whole))
+    (folder / "val").mkdir()
+    (folder / "val/a.jpg").touch()
     return folder
 
 
@@ -243,6 +277,29 @@ def test_coco_is_read_with_labels_in_the_order_of_ids(tmp_path: Path) -> None:
     assert found.classes == ("person", "dog")
     assert found.photos[0].truth.boxes.tolist() == [[1.5, 2, 11.5, 22.25]]
     assert found.photos[0].truth.labels.tolist() == [1]
+    assert found.remarks == ()
+
+
+def test_boxes_without_area_are_left_out_and_told(tmp_path: Path) -> None:
+    """As annotation 918 of COCO's training split of 2017, on which a reader that refuses it would end."""
+    line = {"image_id": 7, "category_id": 1, "bbox": [26.65, 38.33, 1.03, 0.0], "iscrowd": 0, "area": 0.0}
+    thing = {"image_id": 7, "category_id": 1, "bbox": [0, 0, 2, 2], "iscrowd": False}
+    found = open_coco(coco_folder(tmp_path, annotations=[line, thing]), "val", "data.training.folder")
+    assert found.photos[0].truth.boxes.tolist() == [[0, 0, 2, 2]]
+    assert found.remarks == ("1 of 2 boxes have no area and are left out",)
+
+
+def test_things_are_small_or_large_by_their_outline(tmp_path: Path) -> None:
+    """COCO tells sizes by the area of the segment; a box may be many times larger."""
+    thing = {"image_id": 7, "category_id": 1, "bbox": [0, 0, 60, 40], "area": 500.0}
+    truth = open_coco(coco_folder(tmp_path, annotations=[thing]), "val", "key").photos[0].truth
+    found = Detections(truth.boxes, truth.labels, np.ones(1, np.float32))
+    assert coco_precision([found], [truth], 2).keys() == {"AP", "AP50", "AP75", "APsmall"}
+    by_box = Truth(truth.boxes, truth.labels, truth.ignored)
+    assert coco_precision([found], [by_box], 2).keys() == {"AP", "AP50", "AP75", "APmedium"}
+    kept = Detection(2, 64, ANCHORS, "coco")
+    again = kept.restored(JudgedBoxes((found,), (truth,), 2, "coco").arrays())
+    assert coco_precision(again.found, again.truths, 2)["APsmall"] == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
@@ -252,8 +309,15 @@ def test_coco_is_read_with_labels_in_the_order_of_ids(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": 7, "category_id": 2, "bbox": [0, 0, 1, 1]}]}, "category 2"),
         ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 99, 1]}]}, "not inside the photo"),
         ({"images": [{"id": 7, "file_name": "../../etc/passwd", "width": 9, "height": 9}]}, "outside its folder"),
-        ({"images": []}, "image 7, which is not there"),
+        ({"images": []}, "annotations of no photo"),
         ({"categories": 3}, "not annotations of COCO"),
+        ({"categories": []}, "without categories"),
+        ({"categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "dog"}]}, "two categories have the name 'dog'"),
+        ({"categories": [{"id": 1, "name": "dog"}, {"id": 1, "name": "cat"}]}, "two categories have the id 1"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 64, "height": 48}] * 2}, "two images have the id 7"),
+        ({"images": [{"id": 7, "file_name": "a.jpg", "width": 64.5, "height": 48}]}, "a photo of 64.5 x 48 pixels"),
+        ({"images": [{"id": 7, "file_name": "b.jpg", "width": 64, "height": 48}]}, "1 of 1 photos .* are not there"),
+        ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [9, 9, -2, 1]}]}, "has no area"),
     ],
 )
 def test_wrong_coco_files_are_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:

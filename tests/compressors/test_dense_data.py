@@ -23,6 +23,8 @@ from compressors.data.preprocessing import cut_centre
 from compressors.data.scenes import ShapeScenes
 from compressors.dense.masks import IGNORED
 from compressors.dense.precision import Truth
+from compressors.inputs import gather
+from compressors.recipe import load
 from compressors.sections import ScenesSection
 from compressors.tasks.segmentation import windows
 from pocketzoo.errors import BadInput
@@ -171,6 +173,19 @@ def test_coco_and_several_years_of_voc(tmp_path: Path) -> None:
     assert len(judging.labels) == 2
 
 
+def test_what_is_said_of_the_data_goes_with_the_artifact(tmp_path: Path) -> None:
+    folder = coco(tmp_path / "coco", 12)
+    file = folder / "annotations" / "instances_train2017.json"
+    document = json.loads(file.read_text())
+    document["annotations"].append({"image_id": 1, "category_id": 7, "bbox": [3, 4, 5, 0]})
+    file.write_text(json.dumps(document))
+    told = {"data.training.folder": folder, "data.training.kind": "coco", "data.evaluation.kind": "coco"}
+    told |= {"data.evaluation.split": "train2017", "model.options.classes": 1}
+    found = gather(load("mobilenetv1-yolov3-shapes", [f"{key}={value}" for key, value in told.items()]))
+    left_out = "1 of 12 boxes have no area and are left out"
+    assert found.remarks == (f"training data: {left_out}", f"evaluation data: {left_out}")
+
+
 def test_cityscapes_labels_become_the_classes_that_count(tmp_path: Path) -> None:
     found = open_scenes("cityscapes", cityscapes(tmp_path, 2), "train", None, classes=None, scenes=PLAIN, key="data")
     assert found.classes == tuple(CITYSCAPES) and len(found.classes) == 19
@@ -233,6 +248,8 @@ def _empty_photo(folder: Path) -> None:
         ("pascal", _damaged, "cannot be decoded"),
         ("pascal", _no_photo, "is not there"),
         ("pascal", _empty_photo, "not a photo"),
+        ("voc", _no_photo, "a photo of the list is not there"),
+        ("voc", _empty_photo, "not a photo"),
         ("voc", _other_size, "a photo of 50 x 40 pixels whose annotation says 64 x 64"),
     ],
 )

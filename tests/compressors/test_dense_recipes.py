@@ -8,9 +8,9 @@ from torch import nn
 
 from compressors import architectures
 from compressors.architectures.yolov3 import STRIDES
-from compressors.data.boxed import VOC_CLASSES
 from compressors.data.masked import CITYSCAPES
 from compressors.data.scenes import SHAPES
+from compressors.data.voc import VOC_CLASSES
 from compressors.recipe import load, shipped
 from compressors.sections import Recipe
 from compressors.steps.prune.sets import SETS, kept_by
