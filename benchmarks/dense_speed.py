@@ -1,8 +1,9 @@
 """What judging detectors and segmentations costs: suppression, average precision, whole evaluations, memory.
 
-``python -m benchmarks.dense_speed [suppression] [precision] [evaluation] [memory] [--only PATTERN]``
+``python -m benchmarks.dense_speed [suppression] [answer] [precision] [evaluation] [memory] [--only PATTERN]``
 
 suppression  :func:`compressors.dense.boxes.suppressed` beside the loop over pairs of boxes that everybody writes first
+answer       from a 608x608 detector's raw boxes to what it found
 precision    our average precision beside pycocotools on the same answers, and how far the figures are apart
 evaluation   images a second of reading, preparing, asking the file and suppressing, of the twins' networks as built:
              their scores are all alike, so that suppression has as much to do as it ever gets
@@ -89,9 +90,8 @@ def suppression(rounds: int) -> None:
     rows = []
     for count, things in ((1000, 20), (1000, 200), (10_000, 20), (10_000, 200)):
         boxes, scores = crowd(count, things)
-        ours, mine = seconds(lambda b=boxes, s=scores: suppressed(b, s, THRESHOLD), rounds)
-        lists = (boxes.tolist(), scores.tolist())
-        theirs, plain = seconds(lambda two=lists: plain_loop(*two, THRESHOLD), 3)
+        ours, mine = seconds(partial(suppressed, boxes, scores, THRESHOLD), rounds)
+        theirs, plain = seconds(partial(plain_loop, boxes.tolist(), scores.tolist(), THRESHOLD), 3)
         # Rounding may decide a pair that overlaps by just the threshold.
         differ = len(set(mine.tolist()) ^ set(plain))
         rows.append(
@@ -127,6 +127,14 @@ def answers(images: int, each: int, classes: int) -> tuple[list[Detections], lis
     return found, truths
 
 
+def of_pycocotools(found: list[Detections], truths: list[Truth], classes: int) -> float:
+    """AP50 in percent: matching and summing by COCO's own code."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        judged = coco_judged(found, truths, classes)
+        judged.accumulate()
+    return float(100 * judged.eval["precision"][0, :, :, 0, -1].mean())
+
+
 def precision(rounds: int) -> None:
     """Average precision of the same answers by both, at an overlap of one half and over all ten."""
     from compressors.dense.precision import coco_precision
@@ -137,17 +145,11 @@ def precision(rounds: int) -> None:
         found, truths = answers(images, each, classes)
         boxes = sum(len(one.labels) for one in found)
 
-        def theirs(found: list[Detections] = found, truths: list[Truth] = truths, classes: int = classes) -> float:
-            with contextlib.redirect_stdout(io.StringIO()):
-                judged = coco_judged(found, truths, classes)
-                judged.accumulate()
-            return float(100 * judged.eval["precision"][0, :, :, 0, -1].mean())
-
-        half, ours = seconds(lambda f=found, t=truths, c=classes: mean_precision(voc_precision(f, t, c)), rounds)
-        coco, official = seconds(theirs, rounds)
+        half, each_class = seconds(partial(voc_precision, found, truths, classes), rounds)
+        coco, official = seconds(partial(of_pycocotools, found, truths, classes), rounds)
         voc = ranked_voc(found, truths, classes)
         weights = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images))
-        draw, _ = seconds(lambda v=voc, w=weights: v.mean("all", w), rounds)
+        draw, _ = seconds(partial(voc.mean, "all", weights), rounds)
         ten = coco_precision(found, truths, classes)["AP"]
         again = ranked_coco(found, truths, classes).mean("101")
         rows.append(
@@ -155,7 +157,8 @@ def precision(rounds: int) -> None:
                 "images": images, "answers": boxes, "classes": classes,
                 "ours at one half, boxes/s": round(boxes / half), "pycocotools, boxes/s": round(boxes / coco),
                 "one draw of the bootstrap ms": 1e3 * draw,
-                "mAP-voc10": ours, "AP50 of pycocotools": official, "AP-coco apart": abs(ten - again),
+                "mAP-voc10": mean_precision(each_class), "AP50 of pycocotools": official,
+                "AP-coco apart": abs(ten - again),
             }
         )  # fmt: skip
     note = (
@@ -174,6 +177,8 @@ def evaluation(only: str) -> None:
     from compressors.progress import Silent
     from compressors.recipe import load
     from compressors.tasks import task_of
+    from compressors.tasks.detection import Detection
+    from compressors.tasks.segmentation import Segmentation
 
     torch.set_num_threads(1)
     rows = []
@@ -190,13 +195,13 @@ def evaluation(only: str) -> None:
             images = open_scenes(
                 training.kind, folder, "test", None, classes=None, scenes=recipe.data.scenes, key="data.evaluation"
             )
-            read, _ = seconds(lambda i=images: [i.scene(n) for n in range(len(i.labels))], 1)
-            how, task = recipe.preprocessing.record(), task_of(recipe)
-            # Scenes are kept once they are drawn: what is left is preparing, asking and judging.
-            asked = partial(task.answers, product.file, images, how, lambda: None)
-            whole, judged = seconds(asked, 1)
-            figures, _ = seconds(lambda j=judged: j.accuracies(dataset="d", split="s", measured_on="0" * 64), 1)
             count = len(images.labels)
+            read, _ = seconds(partial(list, map(images.scene, range(count))), 1)
+            how, task = recipe.preprocessing.record(), task_of(recipe)
+            assert isinstance(task, Detection | Segmentation)
+            # Scenes are kept once they are drawn: what is left is preparing, asking and judging.
+            whole, judged = seconds(partial(task.answers, product.file, images, how, lambda: None), 1)
+            figures, _ = seconds(partial(judged.accuracies, dataset="d", split="s", measured_on="0" * 64), 1)
             rows.append(
                 {
                     "network": name, "input": how.crop, "images/s": count / whole,
@@ -216,7 +221,7 @@ def one_answer(rounds: int) -> None:
             [random.uniform(0, SIZE, (count, 2)), random.uniform(10, 200, (count, 2)), np.full((count, 81), score)], 1
         ).astype(np.float32)
         answer[:40, 4:] = 0.7
-        taken, found = seconds(lambda a=answer: detections(a, size=(SIZE, SIZE)), rounds)
+        taken, found = seconds(partial(detections, answer, size=(SIZE, SIZE)), rounds)
         rows.append({"answer": what, "boxes": count, "classes": 80, "ms": 1e3 * taken, "found": len(found.labels)})
     show("dense-answer", rows, f"Median of {rounds} rounds, CPU seconds, one thread.")
 
@@ -249,15 +254,18 @@ def memory(only: str) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", nargs="*", help="suppression, precision, evaluation, memory; all but memory by default")
+    parser.add_argument(
+        "what", nargs="*", help="suppression, answer, precision, evaluation, memory; all but memory by default"
+    )
     parser.add_argument("--only", default="*", metavar="PATTERN")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     known: dict[str, Callable[[], None]] = {
-        "suppression": lambda: (suppression(options.rounds), one_answer(options.rounds))[0],
-        "precision": lambda: precision(max(1, options.rounds // 2)),
-        "evaluation": lambda: evaluation(options.only),
-        "memory": lambda: memory(options.only),
+        "suppression": partial(suppression, options.rounds),
+        "answer": partial(one_answer, options.rounds),
+        "precision": partial(precision, max(1, options.rounds // 2)),
+        "evaluation": partial(evaluation, options.only),
+        "memory": partial(memory, options.only),
     }
     chosen = options.what or [name for name in known if name != "memory"]
     for name in chosen:

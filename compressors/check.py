@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from compressors.inputs import evaluation_folder, needs_calibration, needs_training_data
 from compressors.recipe import AS_BUILT, UNTRAINED, Loaded, Recipe
+from compressors.telling import told
 from pocketzoo.errors import BadInput, WorkFailed
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from compressors.prune_section import Prune
     from compressors.search.problem import Problem
-    from compressors.sections import Step
 
 
 @dataclass(frozen=True)
@@ -121,17 +121,6 @@ def size_of(network: nn.Module, shape: Sequence[int]) -> Size:
 
     counted = count(network, shape)
     return Size(counted.macs, counted.parameters)
-
-
-def told(step: Step) -> str:
-    """A step in a few words: ``prune ddpg-amc, MACs -50 %``."""
-    words = [step.kind, getattr(step, "protocol", getattr(step, "scheme", ""))]
-    text = " ".join(word for word in words if word)
-    target = getattr(step, "target", None)
-    if step.kind == "prune" and target is not None:
-        what = "MACs" if target.kind == "macs" else "parameters"
-        text += f", {what} -{100 * (1 - target.stays):.4g} %"
-    return text + (", trained for it" if step.kind == "quantize" and step.trains else "")
 
 
 def _pruned(network: nn.Module, step: Prune, shape: tuple[int, ...], seed: int) -> nn.Module:

@@ -17,7 +17,6 @@ from pocketzoo.errors import BadInput, PocketzooError
 if TYPE_CHECKING:
     from compressors.pipeline import Product
     from compressors.recipe import Loaded
-    from compressors.sections import Step
     from zoo.artifact import Artifact
 
 NEEDED = {
@@ -48,6 +47,7 @@ def list_command(pattern: str | None, as_json: bool) -> None:
     from fnmatch import fnmatchcase
 
     from compressors.recipe import load, shipped
+    from compressors.telling import steps_told
 
     names = [name for name in shipped() if pattern is None or fnmatchcase(name, pattern)]
     if not names:
@@ -59,7 +59,7 @@ def list_command(pattern: str | None, as_json: bool) -> None:
         return
     from tabulate import tabulate
 
-    rows = [[r.recipe.name, r.recipe.parent or "", _steps(r), r.recipe.title] for r in recipes]
+    rows = [[r.recipe.name, r.recipe.parent or "", steps_told(r.recipe), r.recipe.title] for r in recipes]
     click.echo(tabulate(rows, headers=["recipe", "parent", "steps", "title"], tablefmt="simple"))
     say("next: compress show RECIPE")
 
@@ -279,24 +279,6 @@ def _summary(loaded: Loaded) -> dict[str, object]:
         "steps": [step.model_dump() for step in recipe.steps],
         "path": str(loaded.path),
     }
-
-
-def _steps(loaded: Loaded) -> str:
-    return ", ".join(map(_told_step, loaded.recipe.steps))
-
-
-def _told_step(step: Step) -> str:
-    match step.kind:
-        case "quantize":
-            return f"quantize {step.scheme}"
-        case "prune":
-            return f"prune {step.protocol}"
-        case "sparsify":
-            return f"sparsify {step.sparsity:g} % {step.ratios}"
-        case "distil":
-            teacher = step.teacher
-            return f"distil from {(teacher.recipe or teacher.architecture) if teacher else ''}"
-    raise AssertionError(step)  # what a recipe may say, the sections say
 
 
 def _document(product: Product, tag: str) -> dict[str, object]:
