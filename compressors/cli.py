@@ -303,17 +303,18 @@ def _told(product: Product, parent: Artifact | None) -> str:
     size = f"{artifact.size_bytes / 1e6:.2f} MB"
     if parent is not None:
         size += f", {parent.size_bytes / artifact.size_bytes:.2f}x smaller than {parent.name}"
-    lines = [artifact.name, f"  size       {size}"]
-    for entry in artifact.accuracy:
-        label = {"agreement-with-parent": "agreement"}.get(entry.metric, entry.metric)
+    labels = [{"agreement-with-parent": "agreement"}.get(entry.metric, entry.metric) for entry in artifact.accuracy]
+    wide = max(map(len, ("accuracy  ", *labels)))
+    lines = [artifact.name, f"  {'size':<{wide}} {size}"]
+    for label, entry in zip(labels, artifact.accuracy, strict=True):
         low, high = entry.ci95 or (entry.value, entry.value)
         lines.append(
-            f"  {label:<10} {entry.value:.1f} % (95 % interval {low:.1f} to {high:.1f}), "
+            f"  {label:<{wide}} {entry.value:.1f} % (95 % interval {low:.1f} to {high:.1f}), "
             f"{entry.samples} photos of {entry.dataset}/{entry.split}"
         )
     if not artifact.accuracy:
-        lines.append("  accuracy   not measured: --set data.evaluation.folder=FOLDER gives labelled photos")
-    lines.append(f"  sha256     {artifact.digest}")
+        lines.append(f"  {'accuracy':<{wide}} not measured: --set data.evaluation.folder=FOLDER gives labelled photos")
+    lines.append(f"  {'sha256':<{wide}} {artifact.digest}")
     return "\n".join(lines)
 
 

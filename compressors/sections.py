@@ -154,6 +154,16 @@ class CalibrationSection(Section):
         return self
 
 
+Augment = Literal["none", "crop-flip", "random-resized-crop", "crop-turn", "scale-crop-flip", "distort-expand-crop"]
+# Of those that not every task has.
+AUGMENTS_OF: dict[str, tuple[str, ...]] = {
+    "random-resized-crop": ("image-classification",),
+    "crop-turn": ("object-detection", "image-segmentation"),
+    "scale-crop-flip": ("image-segmentation",),
+    "distort-expand-crop": ("object-detection",),
+}
+
+
 class TrainingSection(Section):
     """What a model learns from: the training split of a data set.
 
@@ -161,7 +171,8 @@ class TrainingSection(Section):
     gates, so that the evaluation data decides nothing. ``class_list``: for folders of photos, a file whose lines begin
     with the folders' names in the order of the classes; without it they are sorted. ``augment`` is
     :class:`compressors.data.batches.Augmentation`: ``crop-flip`` shifts by up to ``padding`` pixels and mirrors,
-    ``random-resized-crop`` is ImageNet's; ``scale-crop-flip`` and ``distort-expand-crop`` are for masks and boxes.
+    ``random-resized-crop`` is ImageNet's; ``crop-turn``, ``scale-crop-flip`` and ``distort-expand-crop`` are for masks
+    and boxes.
     ``classes`` names those of ``voc`` and ``pascal`` data that are not Pascal's own; ``split`` is the list or folder
     of data with boxes or masks that is learnt from.
     """
@@ -173,7 +184,7 @@ class TrainingSection(Section):
     split: str | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    augment: Literal["none", "crop-flip", "random-resized-crop", "scale-crop-flip", "distort-expand-crop"] = "none"
+    augment: Augment = "none"
     padding: Annotated[int, Field(ge=0, le=64)] = 4
     flip: bool = True
 
@@ -362,10 +373,8 @@ class Recipe(Section):
                 known = [name for name, task in LABELS_OF.items() if task == self.task]
                 hint = f", not one of {', '.join(known)}" if known else ""
                 raise ValueError(f"data.{key}: kind {kind} is not for task {self.task}{hint}")
-        wanted = {"scale-crop-flip": "image-segmentation", "distort-expand-crop": "object-detection"}
         augment = self.data.training.augment if self.data.training is not None else "none"
-        classifier = augment == "random-resized-crop"
-        if wanted.get(augment, self.task) != self.task or (classifier and self.task != "image-classification"):
+        if self.task not in AUGMENTS_OF.get(augment, (self.task,)):
             raise ValueError(f"data.training: augment {augment} is not for task {self.task}")
         if self.task != "image-classification":
             self._dense_steps()

@@ -26,7 +26,7 @@ from zoo.artifact import Preprocessing
 AHEAD = 2  # batches of photos that are decoded before they are asked for
 # One stream of random numbers for each purpose, so that one more draw in one changes nothing in the others.
 ORDER, SHIFT, CROP, PLACE = 1, 2, 3, 4
-Kind = Literal["none", "crop-flip", "random-resized-crop", "scale-crop-flip", "distort-expand-crop"]
+Kind = Literal["none", "crop-flip", "random-resized-crop", "crop-turn", "scale-crop-flip", "distort-expand-crop"]
 Made = TypeVar("Made")
 
 

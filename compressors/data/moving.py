@@ -1,6 +1,8 @@
 """Training images with boxes or masks, varied, and their truth moved along.
 
     crop-flip            shifts by up to ``padding`` pixels and mirrors
+    crop-turn            shifts, and shows one of the eight sides of a square: what looks alike from everywhere, as the
+                         ground does from above
     scale-crop-flip      scales by 0.5 to 2, cuts the input out at random, mirrors: what DeepLab and Fast-SCNN are
                          trained with (Chen et al., 2017, arXiv:1706.05587, section 4.1)
     distort-expand-crop  brightness, contrast, saturation and hue; the photo on a larger canvas (half of the time, up to
@@ -14,6 +16,7 @@ shorter list leaves have class -1. Masks are (n, H, W).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,12 +99,16 @@ def _varied(
     random: np.random.Generator,
 ) -> Placement:
     kind = augmentation.kind
-    if kind not in ("crop-flip", "scale-crop-flip", "distort-expand-crop"):
+    if kind not in ("crop-flip", "crop-turn", "scale-crop-flip", "distort-expand-crop"):
         return plain
     flip = augmentation.flip and bool(random.random() < 0.5)
-    if kind == "crop-flip":
+    if kind in ("crop-flip", "crop-turn"):
         left, top = random.integers(-augmentation.padding, augmentation.padding + 1, 2)
-        return Placement(plain.wide, plain.high, plain.left + int(left), plain.top + int(top), flip)
+        moved = Placement(plain.wide, plain.high, plain.left + int(left), plain.top + int(top), flip)
+        if kind == "crop-flip":
+            return moved
+        upside_down, turned = random.random(2) < 0.5
+        return replace(moved, upside_down=bool(upside_down), turned=bool(turned))
     if kind == "scale-crop-flip":
         scale = float(np.exp(random.uniform(*np.log(SCALES))))
         wide, high = plain.wide * scale, plain.high * scale

@@ -25,13 +25,24 @@ SEEN = 0.5  # share of a box that has to be left in the input; below, it counts 
 
 @dataclass(frozen=True)
 class Placement:
-    """A photo scaled by (``wide``, ``high``), its corner put at (``left``, ``top``), then mirrored or not."""
+    """A photo scaled by (``wide``, ``high``), its corner put at (``left``, ``top``), then mirrored or not.
+
+    ``flip`` mirrors left and right, ``upside_down`` top and bottom; after both ``turned`` makes rows of columns.
+    """
 
     wide: float
     high: float
     left: float = 0.0
     top: float = 0.0
     flip: bool = False
+    upside_down: bool = False
+    turned: bool = False
+
+    def shown(self, canvas: Pixels) -> Pixels:
+        """A square (size, size, channels) as it is seen after mirroring and turning."""
+        seen = canvas[:, ::-1] if self.flip else canvas
+        seen = seen[::-1] if self.upside_down else seen
+        return np.ascontiguousarray(seen.swapaxes(0, 1) if self.turned else seen)
 
 
 def central(width: int, height: int, how: Preprocessing) -> Placement:
@@ -52,7 +63,7 @@ def placed(photo: Image, where: Placement, how: Preprocessing) -> Pixels:
     filtered = {"bilinear": images.Resampling.BILINEAR, "bicubic": images.Resampling.BICUBIC}[how.interpolation]
     canvas = np.zeros((how.crop, how.crop, how.channels), np.uint8)
     _put(canvas, photo, where, filtered)
-    return canvas[:, ::-1].copy() if where.flip else canvas
+    return where.shown(canvas)
 
 
 def mask_placed(mask: Pixels, where: Placement, size: int) -> Pixels:
@@ -61,8 +72,7 @@ def mask_placed(mask: Pixels, where: Placement, size: int) -> Pixels:
 
     canvas = np.full((size, size, 1), IGNORED, np.uint8)
     _put(canvas, images.fromarray(mask), where, images.Resampling.NEAREST)
-    found = canvas[..., 0]
-    return found[:, ::-1].copy() if where.flip else found
+    return where.shown(canvas)[..., 0]
 
 
 def _put(canvas: Pixels, image: Image, where: Placement, filtered: int) -> None:
@@ -90,6 +100,10 @@ def truth_placed(truth: Truth, where: Placement, size: int) -> Truth:
     boxes = boxes + np.asarray([where.left, where.top] * 2, np.float32)
     if where.flip:
         boxes = np.stack([size - boxes[:, 2], boxes[:, 1], size - boxes[:, 0], boxes[:, 3]], 1)
+    if where.upside_down:
+        boxes = np.stack([boxes[:, 0], size - boxes[:, 3], boxes[:, 2], size - boxes[:, 1]], 1)
+    if where.turned:
+        boxes = boxes[:, [1, 0, 3, 2]]
     cut = np.clip(boxes, 0, size)
     areas, left = ((b[:, 2:] - b[:, :2]).prod(1) for b in (boxes, cut))
     there = left > 0

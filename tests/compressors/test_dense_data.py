@@ -49,14 +49,14 @@ def marked(width: int, height: int, box: tuple[int, int, int, int]) -> tuple[Ima
 
 @given(
     st.integers(40, 120), st.integers(40, 120), st.floats(0.6, 2.0), st.floats(0.6, 2.0), st.integers(-30, 30),
-    st.integers(-30, 30), st.booleans(),
+    st.integers(-30, 30), st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )  # fmt: skip
 def test_box_mask_and_photo_move_together(
-    width: int, height: int, wide: float, high: float, left: int, top: int, flip: bool
+    width: int, height: int, wide: float, high: float, left: int, top: int, sides: tuple[bool, bool, bool]
 ) -> None:
     box = (width // 4, height // 4, 3 * width // 4, 3 * height // 4)
     photo, mask, truth = marked(width, height, box)
-    where, size = Placement(wide, high, left, top, flip), 64
+    where, size = Placement(wide, high, left, top, *sides), 64
     image = placed(photo, where, how(size))
     moved = mask_placed(mask, where, size)
     there = moved == 1
@@ -124,7 +124,7 @@ def shapes() -> Made:
     return Made(ShapeScenes(20, 96, seed=4), Path("shapes"))
 
 
-@pytest.mark.parametrize("kind", ["none", "crop-flip", "distort-expand-crop"])
+@pytest.mark.parametrize("kind", ["none", "crop-flip", "crop-turn", "distort-expand-crop"])
 def test_a_batch_is_the_same_whatever_was_read_before(shapes: Made, kind: str) -> None:
     training, held_out = hold_out(shapes, 0.25, 0)
     assert len(training.labels) == 15 and len(held_out.labels) == 5
