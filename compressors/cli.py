@@ -299,11 +299,13 @@ def _document(product: Product, tag: str) -> dict[str, object]:
 
 
 def _told(product: Product, parent: Artifact | None) -> str:
+    from zoo.artifact import AGREEMENT
+
     artifact = product.artifact
     size = f"{artifact.size_bytes / 1e6:.2f} MB"
     if parent is not None:
         size += f", {parent.size_bytes / artifact.size_bytes:.2f}x smaller than {parent.name}"
-    labels = [{"agreement-with-parent": "agreement"}.get(entry.metric, entry.metric) for entry in artifact.accuracy]
+    labels = [{AGREEMENT: "agreement"}.get(entry.metric, entry.metric) for entry in artifact.accuracy]
     wide = max(map(len, ("accuracy  ", *labels)))
     lines = [artifact.name, f"  {'size':<{wide}} {size}"]
     for label, entry in zip(labels, artifact.accuracy, strict=True):

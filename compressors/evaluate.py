@@ -16,7 +16,7 @@ from compressors.data.dataset import Arrays, Dataset, Photos, whole_of
 from compressors.data.photos import LabelledPhoto
 from compressors.data.preprocessing import centre
 from pocketzoo.errors import BadInput, WorkFailed
-from zoo.artifact import Accuracy, Preprocessing
+from zoo.artifact import AGREEMENT, Accuracy, Preprocessing
 from zoo.proportions import wilson
 
 KEPT = 5  # best classes kept of each answer
@@ -226,7 +226,7 @@ def accuracies(answers: Answers, *, dataset: str, split: str, measured_on: str) 
 def agreement(answers: Answers, others: Answers, *, dataset: str, split: str, measured_on: str) -> Accuracy:
     """The photos two files give the same top-1, in percent; needs no label to be right, so it sees small damage."""
     same = sum(mine[0] == theirs[0] for mine, theirs in zip(answers.best, others.best, strict=True))
-    return _share("agreement-with-parent", same, len(answers.best), dataset, split, measured_on)
+    return _share(AGREEMENT, same, len(answers.best), dataset, split, measured_on)
 
 
 def _share(metric: str, count: int, of: int, dataset: str, split: str, measured_on: str) -> Accuracy:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from compressors import processes
 from compressors.cache import Finished, StageCache
 from compressors.depends import versions
@@ -30,7 +32,7 @@ from pocketzoo import __version__
 from pocketzoo.errors import BadInput
 from pocketzoo.home import home
 from zoo import tflite
-from zoo.artifact import Accuracy, Artifact, FileRecord, Parent, RecipeRecord
+from zoo.artifact import AGREEMENT, Accuracy, Artifact, FileRecord, Parent, RecipeRecord
 
 if TYPE_CHECKING:
     from compressors.evaluate import Answers
@@ -90,8 +92,12 @@ def compress(
     teachers = processes.first(lambda: [gather_teachers(*link) for link in zip(chain, inputs, strict=True)])
     products: list[Product] = []
     answers: Answers | Judged | None = None
+    judged_by = ""
     known: set[str] = set()
     for link, found, shown in zip(chain, inputs, teachers, strict=True):
+        # Other images, or in another order: there is nothing to compare.
+        if found.evaluation_sha256 != judged_by:
+            answers, judged_by = None, found.evaluation_sha256
         stages = Stages(link.recipe, found, progress, cache, known, notes=[*link.notes, *found.remarks])
         product, answers = _make(
             link, found, stages, shown, products[-1] if products else None, answers, onnx=onnx and link is loaded
@@ -293,13 +299,16 @@ def _accuracy(
     from compressors.evaluate import Answers, accuracies, agreement
 
     where = {"dataset": section.dataset, "split": section.split, "measured_on": sha256}
-    if not isinstance(answers, Answers):
-        return answers.accuracies(**where)
-    found = accuracies(answers, **where)
-    # The same photos in the same order, else there is nothing to compare.
-    if isinstance(parents, Answers) and parents.labels == answers.labels:
-        found = (*found, agreement(answers, parents, **where))
-    return found
+    if isinstance(answers, Answers):
+        found = accuracies(answers, **where)
+        return (*found, agreement(answers, parents, **where)) if isinstance(parents, Answers) else found
+    found = answers.accuracies(**where)
+    alike = answers.alike(parents) if type(parents) is type(answers) else None
+    if alike is None:
+        return found
+    value, interval = alike
+    told = msgspec.structs.replace(found[0], metric=AGREEMENT, value=round(value, 4), ci95=interval)
+    return (*found, told)
 
 
 def _parent(loaded: Loaded, source: Artifact | None, inputs: Inputs) -> Parent | None:

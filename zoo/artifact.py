@@ -60,6 +60,11 @@ class TensorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quantization: Quantization | None = None
 
 
+# The metric that says how often a file answers as its parent does; another parent is another question, so it ranks
+# nothing and no gate holds it.
+AGREEMENT = "agreement-with-parent"
+
+
 class Accuracy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A metric measured on a file: ``value`` in percent, on ``samples`` samples of ``dataset``/``split``.
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketzoo.errors import BadInput
+from zoo.artifact import AGREEMENT
 from zoo.comparison import breaks, gate_refusals
 from zoo.diff import LatencyChange, accuracy_change, latencies
 from zoo.measurement import Measurement
@@ -21,7 +22,6 @@ from zoo.store import Entry
 from zoo.timings import threads_text
 
 _PERCENT = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,6})?)\s*%")
-_NOT_HELD = ("agreement-with-parent",)  # another parent is another question
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _valid_devices(measurements: Sequence[Measurement]) -> set[str]:
 def _accuracy(limit: float, new: Entry, base: Entry, broken: list[str], holds: list[str], left_out: list[str]) -> None:
     for a in base.artifact.accuracy:
         name = f"{a.metric} on {a.dataset}/{a.split}"
-        if a.metric in _NOT_HELD:
+        if a.metric == AGREEMENT:
             continue
         if a.provenance != "measured" or a.measured_on != base.artifact.digest:
             left_out.append(f"{name}: the base's was not measured on its own file")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from zoo.artifact import Accuracy
+from zoo.artifact import AGREEMENT, Accuracy
 from zoo.candidate import LOCAL, Candidate, CellFacts
 from zoo.constraints import Constraints, as_options, number_text
 from zoo.family import family
@@ -35,7 +35,6 @@ from zoo.timings import threads_text
 _Way = tuple[bool, tuple[str, int, str, tuple[tuple[str, str], ...], str, str]]
 
 MISSING = 1.0
-_UNRANKED = ("agreement-with-parent",)
 
 
 @dataclass(frozen=True)
@@ -300,7 +299,7 @@ def _metrics(constraints: Constraints, members: Sequence[Candidate]) -> tuple[st
     asked = [metric for metric, _ in (*constraints.minimum, *constraints.maximum)]
     if asked:
         return tuple(dict.fromkeys(asked))
-    seen = Counter(a.metric for c in members for a in c.accuracy if a.metric not in _UNRANKED)
+    seen = Counter(a.metric for c in members for a in c.accuracy if a.metric != AGREEMENT)
     if not seen:
         return ()
     return ("top1",) if "top1" in seen else (min(seen, key=lambda metric: (-seen[metric], metric)),)

@@ -36,6 +36,12 @@ class Judged(Protocol):
     def accuracies(self, *, dataset: str, split: str, measured_on: str) -> tuple[Accuracy, ...]:
         """The metrics in percent with their 95 % intervals, the one a model is chosen by first."""
 
+    def alike(self, other: Any) -> tuple[float, tuple[float, float]] | None:
+        """The share of answers that another file gives to the same images, too, in percent with its 95 % interval.
+
+        None where neither says anything that could be compared.
+        """
+
 
 class VisionTask(Protocol):
     """A kind of task.

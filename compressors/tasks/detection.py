@@ -109,6 +109,20 @@ class JudgedBoxes:
             for name, (value, interval) in both.items()
         )  # fmt: skip
 
+    def alike(self, other: JudgedBoxes) -> tuple[float, tuple[float, float]] | None:
+        """Dice's coefficient of what both found: :func:`compressors.dense.agreeing.boxes_alike`."""
+        from compressors.dense.agreeing import boxes_alike
+        from compressors.dense.intervals import bootstrapped
+
+        both, together = boxes_alike(self.found, other.found)
+        if not together.any():
+            return None
+
+        def share(times: NDArray[np.int64]) -> float:
+            return 200 * int(times @ both) / max(1, int(times @ together))
+
+        return share(np.ones(len(both), np.int64)), bootstrapped(share, len(both), VOC_DRAWS)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As a stage keeps it: rows of all images one after another, and how many each image has."""
         found, truths = self.found, self.truths

@@ -17,18 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compressors.data.dataset import Pixels
 from compressors.dense.masks import IGNORED, confusion, mean_iou
 from compressors.tasks.dense import classes_of, scenes_of
 from pocketzoo.errors import BadInput, WorkFailed
 
 if TYPE_CHECKING:
-    from compressors.data.dataset import Dataset, Pixels
+    from compressors.data.dataset import Dataset
     from compressors.evaluate import FileModel
     from compressors.sections import Recipe
     from zoo.artifact import Accuracy, Preprocessing
 
 Counts = NDArray[np.int64]
 DRAWS = 2000  # of the bootstrap
+GRID = 64  # points a side at which two files are compared; the masks of Cityscapes are a gigabyte
 
 
 class Confusions:
@@ -55,10 +57,14 @@ class Confusions:
 
 @dataclass(frozen=True)
 class JudgedMasks:
-    """For each image and class, pixels told right (N, classes), and pixels that either are or were told to be it."""
+    """For each image and class, pixels told right (N, classes), and pixels that either are or were told to be it.
+
+    ``told`` (N, GRID, GRID) are the classes at points spread evenly over each image, whatever its size.
+    """
 
     right: Counts
     either: Counts
+    told: Pixels
 
     def summary(self) -> str:
         """The mIoU."""
@@ -85,9 +91,20 @@ class JudgedMasks:
             ),
         )  # fmt: skip
 
+    def alike(self, other: JudgedMasks) -> tuple[float, tuple[float, float]] | None:
+        """The share of points that both give the same class, whatever is there."""
+        from compressors.dense.intervals import bootstrapped
+
+        same = (self.told == other.told).mean((1, 2))
+
+        def share(times: NDArray[np.int64]) -> float:
+            return float(100 * (times @ same) / times.sum())
+
+        return share(np.ones(len(same), np.int64)), bootstrapped(share, len(same), DRAWS)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As a stage keeps it."""
-        return {"right": self.right, "either": self.either}
+        return {"right": self.right, "either": self.either, "told": self.told}
 
 
 @dataclass(frozen=True)
@@ -137,21 +154,23 @@ class Segmentation:
         from compressors.evaluate import FileModel
 
         model = FileModel(file)
-        right, either = [], []
+        right, either, told = [], [], []
         for pixels, mask in scenes_of(images):
             if isinstance(mask, np.ndarray):
-                counts = confusion(mask, self._told(model, file, pixels, how), self.classes)
+                found = self._told(model, file, pixels, how)
+                counts = confusion(mask, found, self.classes)
+                told.append(_nearest(found, GRID, GRID).astype(np.uint8))
                 right.append(np.diag(counts))
                 either.append(counts.sum(0) + counts.sum(1) - np.diag(counts))
             on_image()
         if not right:
             raise BadInput("no image with a mask to judge by")
-        return JudgedMasks(np.stack(right), np.stack(either))
+        return JudgedMasks(np.stack(right), np.stack(either), np.stack(told))
 
     @staticmethod
     def restored(arrays: dict[str, NDArray[Any]]) -> JudgedMasks:
         """From what a stage kept."""
-        return JudgedMasks(arrays["right"], arrays["either"])
+        return JudgedMasks(arrays["right"], arrays["either"], arrays["told"])
 
     def _told(self, model: FileModel, file: Path, pixels: Pixels, how: Preprocessing) -> NDArray[np.int64]:
         """The class of each pixel of a photo: of windows that cover it, as it is resized for the network."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from compressors.architectures.yolov3 import ANCHORS, STRIDES
 from compressors.data.coco import open_coco
 from compressors.data.voc import VOC_CLASSES, open_voc
+from compressors.dense.agreeing import boxes_alike
 from compressors.dense.boxes import Detections, detections, overlaps, suppressed
 from compressors.dense.intervals import bootstrapped
 from compressors.dense.masks import IGNORED, confusion, intersection_over_union, mean_iou
@@ -21,7 +22,7 @@ from compressors.dense.precision import Truth, coco_precision, mean_precision, v
 from compressors.dense.ranking import ranked_coco, ranked_voc
 from compressors.dense.yolo_loss import yolo_loss
 from compressors.tasks.detection import Detection, JudgedBoxes
-from compressors.tasks.segmentation import Segmentation
+from compressors.tasks.segmentation import JudgedMasks, Segmentation
 from pocketzoo.errors import BadInput
 
 CLASSES = 3
@@ -378,6 +379,52 @@ def test_what_a_stage_keeps_of_boxes_is_all() -> None:
     assert [one.metric for one in told[:3]] == ["mAP-voc07", "mAP-voc10", "AP-coco"]
     for one in told[:3]:
         assert one.ci95 is not None and one.ci95[0] < one.value < one.ci95[1]
+
+
+def slow_alike(mine: Detections, theirs: Detections) -> int:
+    """Pairs, spelt out: the surest of mine first, each takes the best of its class that is left."""
+    left = [i for i in range(len(theirs.labels)) if theirs.scores[i] >= 0.5]
+    pairs = 0
+    for i in np.argsort(-mine.scores, kind="stable"):
+        if mine.scores[i] < 0.5:
+            continue
+        fits = [(float(overlaps(mine.boxes[i : i + 1], theirs.boxes[j : j + 1])[0, 0]), j) for j in left]
+        fits = [(share, j) for share, j in fits if share >= 0.5 and mine.labels[i] == theirs.labels[j]]
+        if fits:
+            left.remove(max(fits)[1])
+            pairs += 1
+    return pairs
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_boxes_that_two_files_find_are_counted_in_pairs(seed: int) -> None:
+    found, _ = scene(np.random.default_rng(seed))
+    random = np.random.default_rng(seed + 10)
+    others = [Detections(f.boxes + random.normal(0, 9, (1, 4)).astype(np.float32), f.labels, f.scores) for f in found]
+    both, together = boxes_alike(found, others)
+    assert both.tolist() == [slow_alike(mine, theirs) for mine, theirs in zip(found, others, strict=True)]
+    assert 0 < both.sum() < together.sum() / 2
+    assert together.tolist() == [2 * int((f.scores >= 0.5).sum()) for f in found]
+
+
+def test_a_detector_is_like_itself_and_unlike_a_blind_one() -> None:
+    found, truths = scene(np.random.default_rng(2))
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    mine = JudgedBoxes(tuple(found), tuple(truths), CLASSES, "voc")
+    blind = JudgedBoxes((nothing,) * len(found), tuple(truths), CLASSES, "voc")
+    assert mine.alike(mine) == (100, (100, 100))
+    assert mine.alike(blind) == (0, (0, 0))
+    assert blind.alike(blind) is None
+
+
+def test_masks_are_alike_where_points_are() -> None:
+    told = np.zeros((4, 64, 64), np.uint8)
+    other = told.copy()
+    other[:2, :32] = 1
+    counts = np.ones((4, 2), np.int64)
+    share, interval = JudgedMasks(counts, counts, told).alike(JudgedMasks(counts, counts, other))
+    assert share == 75
+    assert interval[0] < 75 < interval[1]
 
 
 def test_the_interval_of_a_mean_is_that_of_the_textbook() -> None:

@@ -19,6 +19,7 @@ from compressors.recipe import load
 from compressors.tasks import task_of
 from pocketzoo.errors import BadInput
 from tests.compressors.placed_sets import pascal
+from zoo.artifact import AGREEMENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -121,6 +122,8 @@ def test_masks_are_learnt_and_the_int8_file_keeps_them(
     whole, small = run(MASKS, aware)
     assert metric(whole, "mIoU") > 75 > untrained(MASKS, folder, tmp_path) + 20
     assert metric(small, "mIoU") > metric(whole, "mIoU") - 30
+    assert whole.artifact.metric(AGREEMENT) is None
+    assert 75 < metric(small, AGREEMENT) < 100
     # Channels last, as large as the input.
     assert whole.artifact.outputs[0].shape == small.artifact.outputs[0].shape == (1, 64, 64, 2)
     assert (small.artifact.inputs[0].dtype, small.artifact.outputs[0].dtype) == ("int8", "int8")
