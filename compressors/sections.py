@@ -172,7 +172,7 @@ class TrainingSection(Section):
     with the folders' names in the order of the classes; without it they are sorted. ``augment`` is
     :class:`compressors.data.batches.Augmentation`: ``crop-flip`` shifts by up to ``padding`` pixels and mirrors,
     ``random-resized-crop`` is ImageNet's; ``crop-turn``, ``scale-crop-flip`` and ``distort-expand-crop`` are for masks
-    and boxes.
+    and boxes. ``distort`` varies brightness, contrast, saturation and hue of images with masks or boxes.
     ``classes`` names those of ``voc`` and ``pascal`` data that are not Pascal's own; ``split`` is the list or folder
     of data with boxes or masks that is learnt from.
     """
@@ -187,6 +187,7 @@ class TrainingSection(Section):
     augment: Augment = "none"
     padding: Annotated[int, Field(ge=0, le=64)] = 4
     flip: bool = True
+    distort: bool = False
 
 
 class ScenesSection(Section):
@@ -376,6 +377,8 @@ class Recipe(Section):
         augment = self.data.training.augment if self.data.training is not None else "none"
         if self.task not in AUGMENTS_OF.get(augment, (self.task,)):
             raise ValueError(f"data.training: augment {augment} is not for task {self.task}")
+        if self.task == "image-classification" and self.data.training is not None and self.data.training.distort:
+            raise ValueError("data.training: distort is for images with boxes or masks")
         if self.task != "image-classification":
             self._dense_steps()
         return self

@@ -37,13 +37,14 @@ class Augmentation:
     ``crop-flip`` shifts by up to ``padding`` pixels (black comes in) and mirrors half of the images: what CIFAR
     networks are trained with (He et al., 2016, section 4.2). ``random-resized-crop`` cuts a part with a share of
     the area within ``scale`` and mirrors: ImageNet's. ``flip`` turns mirroring off, as digits need it. The others are
-    for images with boxes or masks: :mod:`compressors.data.moving`.
+    for images with boxes or masks: :mod:`compressors.data.moving`; so is ``distort``, which varies the colours of any.
     """
 
     kind: Kind = "none"
     padding: int = 4
     flip: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
+    distort: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@
                          4 times as wide); a part that overlaps the boxes well; mirrored: SSD's (Liu et al., 2016,
                          arXiv:1512.02325, section 2.2), which PaddleDetection's YOLOv3 has taken over
 
+With ``distort`` any of them varies brightness, contrast, saturation and hue, too: photos of another day and camera.
+
 Boxes of a batch are (n, most, 6): x1, y1, x2, y2, class, and 1 where the box counts neither way; the rows that a
 shorter list leaves have class -1. Masks are (n, H, W).
 """
@@ -57,7 +59,7 @@ def prepared(
     from PIL import Image
 
     pixels, target = whole.scene(index)
-    if augmentation.kind == "distort-expand-crop":
+    if augmentation.distort or augmentation.kind == "distort-expand-crop":
         pixels = _distorted(pixels, random)
     height, width = pixels.shape[:2]
     photo = Image.fromarray(pixels)

@@ -218,9 +218,7 @@ def test_the_recipe_learns_from_tiles(tmp_path: Path, prepare: Prepare, monkeypa
     folder = tmp_path / "aerial"
     changes = (
         f"data.training.folder={folder}", "preprocessing.crop=64", "data.training.padding=12", f"train.lr={5e-3}",
-        # Discs of 24 to 44 pixels, more than trees have in an input of the recipe's.
-        "model.options.anchors=[[[50,52],[58,64],[84,86]],[[38,32],[33,45],[45,43]],[[15,17],[22,21],[26,31]]]",
-        "model.options.head_width=0.125", "train.epochs=20",
+        "model.options.width=0.25", "model.options.head_width=0.125", "train.epochs=20",
     )  # fmt: skip
     loaded = load("mobilenetv1-yolov3-aerial", changes)
     task, how = task_of(loaded.recipe), loaded.recipe.preprocessing.record()

@@ -143,6 +143,18 @@ def test_a_batch_is_the_same_whatever_was_read_before(shapes: Made, kind: str) -
     assert (other.images != whole[0].images).any()
 
 
+def test_colours_are_varied_and_boxes_stay(shapes: Made) -> None:
+    plain, varied = (
+        Loader(shapes, how(96, "stretch"), 20, augmentation=Augmentation(distort=d)) for d in (False, True)
+    )
+    (before,), (after,) = list(plain.epoch(0)), list(varied.epoch(0))
+    assert (before.labels == after.labels).all()
+    changed = (before.images != after.images).any((1, 2, 3))
+    assert 10 < changed.sum() <= 20
+    # Each of four is changed half of the time: one in sixteen keeps its colours.
+    assert abs(before.images - after.images).mean() < 0.5
+
+
 def test_masks_are_scaled_and_cut_with_their_photos(tmp_path: Path) -> None:
     folder = pascal(tmp_path / "photos", 6, (90, 60), test=2)
     found = open_scenes("pascal", folder, "train", None, classes=["background", THING], scenes=PLAIN, key="data")

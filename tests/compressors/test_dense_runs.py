@@ -172,6 +172,7 @@ def test_boxes_decoded_inside_the_graph(run: Callable[..., list[Product]]) -> No
     ("recipe", "setting", "message"),
     [
         (MASKS, "data.training.kind=voc", "kind voc is not for task image-segmentation"),
+        (MASKS, "data.training.augment=distort-expand-crop", "augment distort-expand-crop is not for task"),
         (BOXES, "data.training.kind=fashion-mnist", "kind fashion-mnist is not for task object-detection"),
         (BOXES, "data.training.augment=scale-crop-flip", "augment scale-crop-flip is not for task"),
         (BOXES, "train.label_smoothing=0.1", "label_smoothing is for cross entropy"),
