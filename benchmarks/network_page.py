@@ -26,16 +26,14 @@ says nothing about accuracy, and none is stated here.**
 
 The table is made by `python -m benchmarks.networks export`, `local`, `lab` and `report`; the data are in
 [data/networks.json](data/networks.json). An empty field was not measured. *Local* is {cpu}, one thread, median of
-{runs}, the fastest single run in parentheses. A star marks a verdict other than valid: the machine was shared by many
-processes, so its medians are many times what a quiet one takes, and not to be quoted. Instructions are counted on
+{runs}, the fastest single run in parentheses. A star marks a verdict other than valid, which is not to be quoted: others
+took the machine's CPUs, or its repeats lay apart. Instructions are counted on
 emulated boards (Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count and
 no time**; the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is
 what the document says of its own file or count.
 
-*Output differs*: int8 DeepLabv3 on the board with tflite-runtime 2.14 was asked with a file that enlarged its answers
-with half-pixel centres, which that runtime's int8 kernel gets wrong; files exported now lay corners on corners. What is
-left is the rounding of two sets of kernels, grown through layers that nobody trained
-([method](method.md#where-int8-segmentations-differ-and-why)).
+*Output differs*: int8 DeepLabv3 on the board with tflite-runtime 2.14, where the rounding of two sets of kernels grows
+through layers that nobody trained ([method](method.md#where-int8-segmentations-differ-and-why)).
 
 """
 
@@ -167,18 +165,20 @@ def amc(found: Iterable[Mapping[str, Any]]) -> str:
         own, whole = by_name.get(name), by_name.get(base)
         if own is None or whole is None:
             continue
-        shares = [f"{own['macs'] / whole['macs']:.3f}"]
+        locals_ = [row["local"] or {} for row in (own, whole)]
+        times = [float(each["median_ms"]) for each in locals_ if each.get("verdict") == "valid"]
+        shares = [f"{own['macs'] / whole['macs']:.3f}", f"{times[0] / times[1]:.3f}" if len(times) == 2 else ""]
         for abi in ("armv8", "armv7"):
             counts = [(row["lab"].get(abi) or {}).get("instructions") for row in (own, whole)]
             shares.append(f"{counts[0] / counts[1]:.3f}" if all(counts) else "")
         lines.append([name, base, *shares])
     if not lines:
         return ""
-    headers = ["network", "against", "MACs", "armv8 instructions", "armv7 instructions"]
+    headers = ["network", "against", "MACs", "time here", "armv8 instructions", "armv7 instructions"]
     text = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
     return (
         "\n\n## AMC's networks\n\nShares of what the unpruned network takes. By its authors' account *0.5time* halved "
-        "the time of a Pixel 1;\ninstructions are no time.\n\n" + text
+        "the time of a Pixel 1;\ninstructions are no time, and *time here* stands where both cells are valid.\n\n" + text
     )
 
 
