@@ -26,11 +26,11 @@ says nothing about accuracy, and none is stated here.**
 
 The table is made by `python -m benchmarks.networks export`, `local`, `lab` and `report`; the data are in
 [data/networks.json](data/networks.json). An empty field was not measured. *Local* is {cpu}, one thread, median of
-{runs}, the fastest single run in parentheses. A star marks a verdict other than valid, which is not to be quoted: others
-took the machine's CPUs, or its repeats lay apart. Instructions are counted on
-emulated boards (Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count and
-no time**; the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is
-what the document says of its own file or count.
+{runs}, the fastest single run in parentheses. A star marks a verdict other than valid, which is not to be
+quoted: others took the machine's CPUs, or its repeats lay apart. Instructions are counted on emulated boards
+(Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count and no time**;
+the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is what
+the document says of its own file or count.
 
 *Output differs*: int8 DeepLabv3 on the board with tflite-runtime 2.14, where the rounding of two sets of kernels grows
 through layers that nobody trained ([method](method.md#where-int8-segmentations-differ-and-why)).
@@ -165,12 +165,13 @@ def amc(found: Iterable[Mapping[str, Any]]) -> str:
         own, whole = by_name.get(name), by_name.get(base)
         if own is None or whole is None:
             continue
-        locals_ = [row["local"] or {} for row in (own, whole)]
-        times = [float(each["median_ms"]) for each in locals_ if each.get("verdict") == "valid"]
+        here = [row["local"] or {} for row in (own, whole)]
+        times = [float(each["median_ms"]) for each in here if each.get("verdict") == "valid"]
         shares = [f"{own['macs'] / whole['macs']:.3f}", f"{times[0] / times[1]:.3f}" if len(times) == 2 else ""]
         for abi in ("armv8", "armv7"):
-            counts = [(row["lab"].get(abi) or {}).get("instructions") for row in (own, whole)]
-            shares.append(f"{counts[0] / counts[1]:.3f}" if all(counts) else "")
+            boards = [row["lab"].get(abi) or {} for row in (own, whole)]
+            counts = [float(each["instructions"]) for each in boards if each.get("instructions")]
+            shares.append(f"{counts[0] / counts[1]:.3f}" if len(counts) == 2 else "")
         lines.append([name, base, *shares])
     if not lines:
         return ""
@@ -178,7 +179,8 @@ def amc(found: Iterable[Mapping[str, Any]]) -> str:
     text = tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True)
     return (
         "\n\n## AMC's networks\n\nShares of what the unpruned network takes. By its authors' account *0.5time* halved "
-        "the time of a Pixel 1;\ninstructions are no time, and *time here* stands where both cells are valid.\n\n" + text
+        "the time of a Pixel 1;\ninstructions are no time, and *time here* stands where both cells are valid.\n\n"
+        + text
     )
 
 
