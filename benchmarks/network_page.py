@@ -26,14 +26,14 @@ says nothing about accuracy, and none is stated here.**
 
 The table is made by `python -m benchmarks.networks export`, `local`, `lab` and `report`; the data are in
 [data/networks.json](data/networks.json). An empty field was not measured. *Local* is {cpu}, one thread, median of
-{runs}, the fastest single run in parentheses. A star marks a verdict other than valid, which is not to be
-quoted: others took the machine's CPUs, or its repeats lay apart. Instructions are counted on emulated boards
-(Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count and no time**;
-the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes. *Published* is what
-the document says of its own file or count.
+{runs} (3 x 3 above 8 G MACs), the fastest single run in parentheses. A star marks a verdict other than valid,
+which is not to be quoted: others took the machine's CPUs, or its repeats lay apart. Instructions are counted on
+emulated boards (Cortex-A72 with ai-edge-litert, Cortex-A7 with tflite-runtime), one inference: **emulated, a count
+and no time**; the outputs there agree with this machine's unless a field says otherwise. MB are 10^6 bytes.
+*Published* is what the document says of its own file or count.
 
-*Output differs*: int8 DeepLabv3 on the board with tflite-runtime 2.14, where the rounding of two sets of kernels grows
-through layers that nobody trained ([method](method.md#where-int8-segmentations-differ-and-why)).
+*Output differs*: int8 networks that answer for places, on the board with tflite-runtime 2.14, where the rounding of two
+sets of kernels grows through layers that nobody trained ([method](method.md#where-int8-segmentations-differ-and-why)).
 
 """
 
