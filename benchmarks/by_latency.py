@@ -75,7 +75,7 @@ def one(model: str, width: str, target: str, seed: int, episodes: int) -> dict[s
         trained = command("compress", "run", str(recipe), *settings, "--tag", f"seed-{seed}")["models"][-1]
         judged = {entry["metric"]: entry for entry in trained["accuracy"]}["top1"]
         row[name] = {
-            "recipe": said[name]["recipe"], "outcome": said[name]["outcome"], "rounds": said[name]["rounds"],
+            "recipe": recipe.name, "outcome": said[name]["outcome"], "rounds": said[name]["rounds"],
             "macs": trained["macs"], "top1": judged["value"], "top1_ci95": judged["ci95"], "sha256": trained["digest"],
         }  # fmt: skip
     references = [f"{path.stem}:seed-{seed}" for path in (found, beside)]
