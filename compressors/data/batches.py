@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,12 @@ from compressors.data.moving import prepared, stacked
 from compressors.data.preprocessing import Array, cut_centre, cut_random, normalise
 from zoo.artifact import Preprocessing
 
+if TYPE_CHECKING:
+    from compressors.sections import Augment
+
 AHEAD = 2  # batches of photos that are decoded before they are asked for
 # One stream of random numbers for each purpose, so that one more draw in one changes nothing in the others.
 ORDER, SHIFT, CROP, PLACE = 1, 2, 3, 4
-Kind = Literal["none", "crop-flip", "random-resized-crop", "crop-turn", "scale-crop-flip", "distort-expand-crop"]
 Made = TypeVar("Made")
 
 
@@ -40,7 +42,7 @@ class Augmentation:
     for images with boxes or masks: :mod:`compressors.data.moving`; so is ``distort``, which varies the colours of any.
     """
 
-    kind: Kind = "none"
+    kind: Augment = "none"
     padding: int = 4
     flip: bool = True
     scale: tuple[float, float] = (0.08, 1.0)
